@@ -1,0 +1,1 @@
+"""Vocabulary that every other folder shares; imports nothing of ours."""

@@ -1,0 +1,117 @@
+"""Every bound of the core, and the few names by which it presents itself.
+
+Owns: the defaults and which values are sensible at all (`refusal`). Does not own where they come from: config.py
+reads them from file, environment and flags, and hands one frozen object down. Invariant: every quantity that a peer
+can make grow has a field here, with its unit last; 0 never means "unlimited" unless the field says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+# AMQP 0-9-1 4.2.3 fixes the smallest frame_max; RabbitMQ's clients never ask for less than this.
+FRAME_MIN_SIZE: Final = 4096
+# A channel number is 16 bits and 0 is the connection itself.
+CHANNEL_NUMBER_MAX: Final = 65535
+
+
+@dataclass(frozen=True)
+class Limits:
+    # What connection.start says. Clients parse the version as three integers and switch features on it.
+    product: str = "RabbitMQ"
+    version: str = "3.13.7"
+    cluster_name: str = "amqpd@localhost"
+    default_vhost: str = "/"
+    # These users may only come from the same machine, whatever their password.
+    loopback_users: tuple[str, ...] = ("guest",)
+    # RabbitMQ answers `immediate` with 540, and so do we unless somebody brings the pre-3.0 behaviour back.
+    immediate_supported: bool = False
+
+    # The connection, before and after login.
+    connections_max: int = 10_000
+    connections_unauthenticated_max: int = 512
+    connections_unauthenticated_per_host_max: int = 32
+    connections_per_host_max: int = 10_000
+    handshake_timeout_ms: int = 10_000
+    frame_max: int = 131_072
+    frame_max_min: int = FRAME_MIN_SIZE
+    frame_bytes_before_tune_max: int = 8192
+    # What a peer may have sent of its handshake without having logged in.
+    bytes_before_open_max: int = 32 * KIB
+    channel_max: int = 2047
+    # 0: no heartbeats unless the client asks for them.
+    heartbeat_s: int = 60
+    # How long a closing connection waits for the peer's close-ok before the socket is simply closed.
+    close_timeout_ms: int = 10_000
+    login_failures_per_host_per_minute_max: int = 10
+
+    # Content.
+    message_bytes_max: int = 128 * MIB
+    # Messages of one connection whose content has not fully arrived.
+    partial_bytes_max: int = 256 * MIB
+    partial_timeout_ms: int = 60_000
+    table_depth_max: int = 16
+    table_entries_max: int = 1024
+    table_key_bytes_max: int = 128
+
+    # One channel.
+    consumers_per_channel_max: int = 1024
+    prefetch_max: int = 65_535
+    # Persistent publishes of one connection that wait for the disk; beyond either, its socket is not read.
+    unconfirmed_max: int = 65_536
+    unconfirmed_bytes_max: int = 64 * MIB
+    tx_operations_max: int = 65_536
+    tx_bytes_max: int = 64 * MIB
+
+    # One connection's way out: beyond it nothing more is delivered; without progress for the timeout it is closed.
+    outgoing_bytes_max: int = 4 * MIB
+    outgoing_stalled_timeout_ms: int = 60_000
+
+    # What names stand for. Vhosts are a node's, the next three are a vhost's.
+    vhosts_max: int = 10_000
+    queues_max: int = 50_000
+    exchanges_max: int = 50_000
+    bindings_max: int = 500_000
+    bindings_per_queue_max: int = 10_000
+    consumers_per_queue_max: int = 10_000
+
+    # Routing.
+    topic_words_max: int = 128
+    headers_arguments_max: int = 64
+    extra_routing_keys_max: int = 128
+    exchange_hops_max: int = 64
+    route_cache_entries_max: int = 65_536
+
+    # The log.
+    segment_bytes: int = 64 * MIB
+
+    def refusal(self) -> str:
+        """One sentence about the first value that can't work; "" if all can."""
+        if not FRAME_MIN_SIZE <= self.frame_max_min <= self.frame_max:
+            return f"frame_max_min must be at least {FRAME_MIN_SIZE} and not above frame_max ({self.frame_max})"
+        if self.frame_max > 16 * MIB:
+            return f"frame_max must not be above {16 * MIB}"
+        if self.frame_bytes_before_tune_max < FRAME_MIN_SIZE:
+            return f"frame_bytes_before_tune_max must be at least {FRAME_MIN_SIZE}"
+        if not 1 <= self.channel_max <= CHANNEL_NUMBER_MAX:
+            return f"channel_max must be from 1 to {CHANNEL_NUMBER_MAX}"
+        if not 0 <= self.heartbeat_s <= 65_535:
+            return "heartbeat_s must be from 0 to 65535"
+        if not 1 <= self.message_bytes_max <= 512 * MIB:
+            return f"message_bytes_max must be from 1 to {512 * MIB}"
+        if self.partial_bytes_max < self.message_bytes_max:
+            return "partial_bytes_max must not be below message_bytes_max"
+        if not 1 <= self.prefetch_max <= 65_535:
+            return "prefetch_max must be from 1 to 65535"
+        if not MIB <= self.segment_bytes <= 1024 * MIB:
+            return f"segment_bytes must be from {MIB} to {1024 * MIB}"
+        if len(self.version.split(".")) != 3 or not self.version.replace(".", "").isdigit():
+            return f"version must be three integers with dots between them, not {self.version!r}"
+        return ""
+
+
+DEFAULTS: Final = Limits()

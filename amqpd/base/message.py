@@ -1,0 +1,46 @@
+"""A message as the broker holds it, and the segment whose space it uses.
+
+Headers are the bytes that came in: they are never decoded on the way through, and never re-encoded.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64
+
+
+@final
+class SegmentUse:
+    """How much of one log segment is still needed. The log owns it; each logged message points to its own."""
+
+    def __init__(self, number: i64) -> None:
+        self.number = number
+        self.size_bytes: i64 = 0
+        self.live_count: i64 = 0
+        self.live_bytes: i64 = 0
+
+
+@final
+class Message:
+    """One published message, shared by every queue that holds it.
+
+    `message_id` grows with every message of the node, logged or not: it is the message's name in log records and
+    its place in the order of each queue. (The AMQP property `message-id` stays inside `header`.)
+    """
+
+    def __init__(self, message_id: i64, route_key: bytes, header: bytes, body: bytes) -> None:
+        self.message_id = message_id
+        # Exchange and routing key as two short strings, exactly as basic.publish and basic.deliver carry them.
+        self.route_key = route_key
+        # Payload of the content header frame: class, weight, body size, property flags and properties.
+        self.header = header
+        self.body = body
+        # Where it stands in the log: None while it is in memory only.
+        self.segment: SegmentUse | None = None
+        self.offset: i64 = 0
+        self.logged_bytes: i64 = 0
+        # How many durable queues hold it; at 0 its space in the log is garbage.
+        self.holders: i64 = 0
+        # Wall clock when it was logged; survives a restart, never used for order.
+        self.enqueued_ms: i64 = 0

@@ -1,0 +1,202 @@
+"""The whole core in one object: it is given bytes, time and "the disk is synced up to here", and gives back bytes.
+
+Owns every connection and vhost, and the order of a turn:
+
+    tick(now)            once per turn, before anything else: heartbeats, expiry, deadlines
+    receive(...)         for every readable socket; deliveries and confirms that wait for nothing are written at its end
+    seal() -> Batch      what the log has gathered, for the writer; only while the writer is idle
+    woken                connections with output: the shell writes each once, then calls `go_on` if `has_work`
+    synced(mark)         from the writer: pays what waited for the disk
+
+It never waits, never reads a clock, never touches a socket, a file or a thread.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64
+
+from amqpd.base.limits import Limits
+from amqpd.base.ports import Entropy
+from amqpd.channels.commits import Commits
+from amqpd.channels.session import Session
+from amqpd.connections.connection import Connection
+from amqpd.connections.handshake import OPEN
+from amqpd.queues.agenda import Agenda
+from amqpd.store.batch import Batch
+from amqpd.store.log import Log
+from amqpd.store.recovered import Recovered
+from amqpd.store.topology import Topology
+from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.restore import restore_access, restore_vhosts
+from amqpd.vhosts.vhost import VHost
+from amqpd.wire.outbox import Outbox
+
+SHUTDOWN_TEXT = "broker forced connection closure with reason 'shutdown'"
+# Connections are looked at for heartbeats and deadlines this often.
+TICK_MS = 100
+
+
+@final
+class Broker:
+    def __init__(
+        self,
+        limits: Limits,
+        log: Log,
+        topology: Topology,
+        recovered: Recovered,
+        entropy: Entropy,
+    ) -> None:
+        """`topology` is what the store knows; the messages of `recovered` move into the queues."""
+        self.limits = limits
+        self.agenda = Agenda(log)
+        self.changes = Changes(max(topology.next_queue_id, recovered.next_queue_id))
+        self.access = restore_access(topology, limits, self.changes, entropy)
+        self.vhosts = restore_vhosts(topology, recovered, limits, self.agenda, self.changes)
+        self.connections: dict[int, Connection] = {}
+        self._log = log
+        self._entropy = entropy
+        self._commits = Commits()
+        self._woken: list[Outbox] = []
+        self._released: list[Session] = []
+        self._connection_count: i64 = 0
+        self._ticked_ms: i64 = 0
+
+    # Connections
+
+    def connect(self, peer_host: str, peer_port: int, tls: bool) -> Connection:
+        """A peer has connected; nothing is said before it sends its protocol header."""
+        self._connection_count += 1
+        number = self._connection_count
+        outbox = Outbox(number, self._woken)
+        connection = Connection(number, outbox, self, peer_host, peer_port, tls)
+        self.connections[int(number)] = connection
+        return connection
+
+    def new_session(self, number: i64, outbox: Outbox, vhost: VHost, user: str) -> Session:
+        return Session(
+            number,
+            outbox,
+            vhost,
+            user,
+            self.access,
+            self.limits,
+            self._entropy,
+            self.agenda,
+            self._commits,
+            self._released,
+        )
+
+    def receive(self, connection: Connection, data: bytes) -> None:
+        """Bytes from a peer. Never raises: what is wrong with them is answered."""
+        connection.receive(data)
+        self._finish()
+
+    def lost(self, connection: Connection) -> None:
+        """The socket is gone; everything the peer had unacked goes back to its queues."""
+        connection.lost()
+        self.connections.pop(int(connection.number), None)
+        self._finish()
+
+    def woken(self) -> list[Connection]:
+        """Connections with output or wanting to be closed; each is named once, and forgotten here."""
+        woken = self._woken
+        if len(woken) == 0:
+            return []
+        found: list[Connection] = []
+        for outbox in woken:
+            connection = self.connections.get(int(outbox.number))
+            if connection is not None:
+                found.append(connection)
+        woken.clear()
+        return found
+
+    @property
+    def has_work(self) -> bool:
+        """Taking output made room for more deliveries: call `go_on`."""
+        return len(self.agenda.active) > 0 or len(self._woken) > 0
+
+    def go_on(self) -> None:
+        """Another turn without new input."""
+        self._finish()
+
+    def _finish(self) -> None:
+        """End of every entry: deliver what can be delivered, confirm what waits for nothing."""
+        self.agenda.drain_active()
+        self._commits.pay_fresh()
+        if len(self._released) > 0:
+            self._resume_released()
+
+    def _resume_released(self) -> None:
+        """Connections that were held or blocked go on with what they had sent meanwhile."""
+        while len(self._released) > 0:
+            released = list(self._released)
+            self._released.clear()
+            for session in released:
+                connection = self.connections.get(int(session.number))
+                if connection is not None:
+                    connection.resume()
+                    session.outbox.wake()
+            self.agenda.drain_active()
+            self._commits.pay_fresh()
+
+    # Time
+
+    def tick(self, monotonic_ms: i64, wall_ms: i64) -> None:
+        """Now is `monotonic_ms`; `wall_ms` is for time stamps only."""
+        agenda = self.agenda
+        agenda.monotonic_ms = monotonic_ms
+        agenda.wall_ms = wall_ms
+        if monotonic_ms - self._ticked_ms < TICK_MS:
+            return
+        self._ticked_ms = monotonic_ms
+        for connection in list(self.connections.values()):
+            connection.tick(monotonic_ms)
+        for vhost in list(self.vhosts.values()):
+            vhost.expire_queues()
+        self._finish()
+
+    # The disk
+
+    @property
+    def needs_seal(self) -> bool:
+        return self._log.dirty or self.changes.pending or len(self.agenda.moved) > 0
+
+    def seal(self) -> Batch | None:
+        """Everything that was logged since the last batch, or None. Only while no batch is being written."""
+        self.agenda.log_watermarks()
+        return self._log.seal(self.changes.take())
+
+    def synced(self, mark: i64) -> None:
+        """Everything up to `mark` is on disk: confirm, and answer what waited for it."""
+        self._commits.committed(mark)
+        self._finish()
+
+    # The operator's side
+
+    def block(self, reason: str) -> None:
+        """Memory or disk is short: whoever publishes from now on is stopped. Consumers go on."""
+        if self.agenda.alarm_reason == "":
+            self.agenda.notice(f"publishers are stopped: {reason}")
+        self.agenda.alarm_reason = reason
+
+    def unblock(self) -> None:
+        if self.agenda.alarm_reason == "":
+            return
+        self.agenda.notice("publishers go on")
+        self.agenda.alarm_reason = ""
+        for connection in list(self.connections.values()):
+            if connection.session is not None:
+                connection.session.unblock()
+        self._finish()
+
+    def shut_down(self) -> None:
+        """Tell every client why its connection ends."""
+        for connection in list(self.connections.values()):
+            connection.force_close(SHUTDOWN_TEXT)
+        self._finish()
+
+    @property
+    def open_connection_count(self) -> int:
+        return len([each for each in self.connections.values() if each.state == OPEN])

@@ -1,0 +1,1 @@
+"""One AMQP channel: method handlers, content, confirms, tx, prefetch, unacked, consumers."""

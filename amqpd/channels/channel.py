@@ -1,0 +1,403 @@
+"""One AMQP channel: content assembly, publish and settle.
+
+Owns the channel's state and its parts (unacked, confirms, transaction, consumers, credit). Does not own the rare methods
+(`on_*.py`), the frames (connections) or what a queue does with a message.
+
+Content arrives as three kinds of frame in strict order (AMQP 0-9-1 4.2.6), `_content` says which is next:
+
+    METHOD --basic.publish--> HEADER --content header--> BODY (body frames until the declared size) --> METHOD
+                                                 \\------ body size 0 ------------------------------> METHOD
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from librt.strings import read_i64_be
+from mypy_extensions import i64
+
+from amqpd.base.errors import (
+    AccessRefused,
+    FrameError,
+    NotImplementedFault,
+    PreconditionFailed,
+    SyntaxFault,
+    UnexpectedFrame,
+)
+from amqpd.base.message import Message
+from amqpd.channels.confirms import Confirms
+from amqpd.channels.consumer import ChannelConsumer
+from amqpd.channels.publishing import inspect
+from amqpd.channels.session import Session
+from amqpd.channels.tx import ACK, REQUEUE, HeldPublish, HeldSettle, Transaction
+from amqpd.channels.unacked import Unacked
+from amqpd.queues.consumers import Consumer, SharedCredit
+from amqpd.queues.entry import Entry
+from amqpd.queues.queue import Queue
+from amqpd.vhosts.routing import Route, find_route, split_route_key
+from amqpd.wire.field_table import FieldTable
+from amqpd.wire.frames import BASIC_ACK, BASIC_PUBLISH
+from amqpd.wire.hot_methods import send_basic_return
+from amqpd.wire.methods import encode_method, new_method
+from amqpd.wire.properties import NEEDS_A_LOOK, check_header, is_persistent, peek
+from pamqp import commands
+
+CONTENT_NONE: Final = 0
+CONTENT_HEADER: Final = 1
+CONTENT_BODY: Final = 2
+
+MANDATORY: Final = 1
+IMMEDIATE: Final = 2
+
+# A channel that uses more routing keys than this forgets its routes and asks the vhost again.
+ROUTES_MAX: Final = 4096
+
+
+@final
+class Channel:
+    def __init__(self, number: i64, session: Session) -> None:
+        self.number = number
+        self.session = session
+        self.outbox = session.outbox
+        # After channel.close was sent everything but close-ok is ignored.
+        self.is_closing = False
+        # The method that an error is about.
+        self.method_index: i64 = 0
+        self.next_delivery_tag: i64 = 1
+        self.unacked = Unacked()
+        self.consumers: dict[str, ChannelConsumer] = {}
+        self.shared_credit = SharedCredit()
+        self.global_prefetch_count: i64 = 0
+        # basic.qos global=false: for consumers that start later.
+        self.prefetch_count: i64 = 0
+        self.confirms: Confirms | None = None
+        self.transaction: Transaction | None = None
+        # The name that '' stands for.
+        self.last_queue_name = ""
+        self.reply_queue: Queue | None = None
+
+        self._agenda = session.agenda
+        self._log_pending_bytes_max: i64 = session.limits.unconfirmed_bytes_max
+        self._log = session.agenda.log
+        self._message_bytes_max: i64 = session.limits.message_bytes_max
+        self._content: i64 = CONTENT_NONE
+        self._route_key = b""
+        self._route: Route | None = None
+        # Routes that this channel may use: found, and permission checked, before. A stale one is looked for again.
+        self._routes: dict[bytes, Route] = {}
+        self._flags: i64 = 0
+        self._header = b""
+        self._body_left: i64 = 0
+        self._bodies: list[bytes] = []
+
+    # Content, as frames bring it
+
+    def expect_method(self) -> None:
+        if self._content != CONTENT_NONE:
+            wanted = "header" if self._content == CONTENT_HEADER else "body"
+            raise UnexpectedFrame(f"expected content {wanted} for class 60, got method frame instead")
+
+    def on_basic_publish(self, data: bytes, at: i64, end: i64) -> None:
+        """`at` is the first octet after the method id, `end` the frame end octet."""
+        if self._content != CONTENT_NONE:
+            self.expect_method()
+        self.method_index = BASIC_PUBLISH
+        start = at + 2
+        if start >= end:
+            raise SyntaxFault("basic.publish is cut short")
+        middle = start + 1 + data[start]
+        if middle >= end:
+            raise SyntaxFault("basic.publish is cut short")
+        stop = middle + 1 + data[middle]
+        if stop + 1 != end:
+            raise SyntaxFault("basic.publish is malformed")
+        self._flags = data[stop]
+        route_key = data[start:stop]
+        if route_key != self._route_key:
+            self._route_key = route_key
+            self._route = self._routes.get(route_key)
+        self._content = CONTENT_HEADER
+
+    def on_content_header(self, data: bytes, at: i64, end: i64) -> None:
+        if self._content != CONTENT_HEADER:
+            if self._content == CONTENT_BODY:
+                raise UnexpectedFrame("expected content body, got content header frame instead")
+            raise UnexpectedFrame("expected method frame, got content header frame instead")
+        header = data[at:end]
+        check_header(header)
+        size = read_i64_be(header, 4)
+        if size > self._message_bytes_max or size < 0:
+            self._content = CONTENT_NONE
+            shown = int(size) if size >= 0 else int(size) + (1 << 64)
+            limit = int(self._message_bytes_max)
+            raise PreconditionFailed(f"message size {shown} is larger than configured max size {limit}")
+        self._header = header
+        if size == 0:
+            self._complete(b"")
+            return
+        self._body_left = size
+        self._content = CONTENT_BODY
+
+    def on_content_body(self, data: bytes, at: i64, end: i64) -> None:
+        if self._content != CONTENT_BODY:
+            if self._content == CONTENT_HEADER:
+                raise UnexpectedFrame("expected content header for class 60, got content body frame instead")
+            raise UnexpectedFrame("expected method frame, got content body frame instead")
+        left = self._body_left - (end - at)
+        if left < 0:
+            raise FrameError("content body is larger than its header said")
+        self._body_left = left
+        if left == 0:
+            if len(self._bodies) == 0:
+                self._complete(data[at:end])
+            else:
+                self._bodies.append(data[at:end])
+                body = b"".join(self._bodies)
+                self._bodies = []
+                self._complete(body)
+        else:
+            self._bodies.append(data[at:end])
+
+    # Publish
+
+    def _complete(self, body: bytes) -> None:
+        self._content = CONTENT_NONE
+        header = self._header
+        if peek(header) & NEEDS_A_LOOK != 0 or self._flags & IMMEDIATE != 0 or self.transaction is not None:
+            self._publish_with_care(header, body)
+            return
+        route = self._route
+        if route is None or route.is_stale:
+            self._check_publish()
+            route = self._find_route(None, [])
+        elif not route.by_key_only:
+            route = self._find_route(None, [])
+        self._publish(route, self._route_key, header, body, (self._flags & MANDATORY) != 0)
+
+    def _publish(self, route: Route, route_key: bytes, header: bytes, body: bytes, mandatory: bool) -> None:
+        """Into every queue of the route, and into the log once if it must survive."""
+        log = self._log
+        mark: i64 = 0
+        message = Message(log.next_message_id(), route_key, header, body)
+        if len(route.stored_ids) > 0 and is_persistent(header):
+            log.append_message(message, route.stored_ids, self._agenda.wall_ms)
+            mark = log.mark
+            if log.pending_bytes > self._log_pending_bytes_max:
+                # The disk can't follow: this publisher waits for it, or memory would fill.
+                self.session.hold_until(mark)
+        queue = route.only
+        if queue is not None:
+            queue.publish(message)
+        else:
+            queues = route.queues
+            if len(queues) == 0:
+                if mandatory:
+                    send_basic_return(self.outbox, self.number, 312, b"NO_ROUTE", route_key, header, body)
+            else:
+                for each in queues:
+                    each.publish(message)
+        confirms = self.confirms
+        if confirms is not None:
+            confirms.published(mark)
+        if self._agenda.alarm_reason != "":
+            self.session.block()
+
+    def _publish_with_care(self, header: bytes, body: bytes) -> None:
+        """Whatever has a property that the broker acts on, and everything inside a transaction."""
+        if self._flags & IMMEDIATE != 0:
+            raise NotImplementedFault("immediate=true")
+        route = self._route
+        if route is None or route.is_stale:
+            self._check_publish()
+        seen = inspect(self, header)
+        if len(seen.extra_routing_keys) > 0 or route is None or route.is_stale or not route.by_key_only:
+            route = self._find_route(seen.headers, seen.extra_routing_keys)
+        mandatory = (self._flags & MANDATORY) != 0
+        if self.transaction is not None:
+            self.transaction.hold_publish(HeldPublish(self._route_key, seen.header, body, route, mandatory))
+        else:
+            self._publish(route, self._route_key, seen.header, body, mandatory)
+
+    def _find_route(self, headers: FieldTable | None, extra_routing_keys: list[str]) -> Route:
+        """The route of the message at hand; remembered unless it is this one message's own."""
+        route_key = self._route_key
+        vhost = self.session.vhost
+        is_own = len(extra_routing_keys) > 0
+        route = None if is_own else vhost.routes.get(route_key)
+        if route is None or not route.by_key_only:
+            exchange_name, routing_key = split_route_key(route_key)
+            route = find_route(vhost, exchange_name, [routing_key, *extra_routing_keys], headers)
+            if not is_own:
+                vhost.routes.put(route_key, route)
+        if not is_own:
+            self._route = route
+            if len(self._routes) >= ROUTES_MAX:
+                self._routes.clear()
+            self._routes[route_key] = route
+        return route
+
+    def _check_publish(self) -> None:
+        session = self.session
+        exchange_name, _ = split_route_key(self._route_key)
+        session.check("write", "exchange", exchange_name)
+        exchange = session.vhost.find_exchange(exchange_name)
+        if exchange.internal:
+            raise AccessRefused(
+                f"cannot publish to internal exchange '{exchange_name}' in vhost '{session.vhost.name}'"
+            )
+
+    # Settle
+
+    def on_basic_ack(self, delivery_tag: i64, multiple: bool) -> None:
+        if self._content != CONTENT_NONE:
+            self.expect_method()
+        self.method_index = BASIC_ACK
+        if self.transaction is not None:
+            self._hold_settles(delivery_tag, multiple, ACK)
+            return
+        if multiple:
+            for entry in self._take(delivery_tag, multiple):
+                self._give_credit_back(entry)
+                entry.queue.settle(entry)
+            return
+        taken = self.unacked.take(delivery_tag)
+        if taken is None:
+            raise PreconditionFailed(f"unknown delivery tag {int(delivery_tag)}")
+        self._give_credit_back(taken)
+        taken.queue.settle(taken)
+
+    def on_basic_reject(self, delivery_tag: i64, multiple: bool, requeue: bool) -> None:
+        """basic.nack, and basic.reject as its single form."""
+        self.expect_method()
+        if self.transaction is not None:
+            self._hold_settles(delivery_tag, multiple, REQUEUE if requeue else ACK)
+            return
+        for entry in self._take(delivery_tag, multiple):
+            self.reject(entry, requeue)
+
+    def reject(self, entry: Entry, requeue: bool) -> None:
+        self._give_credit_back(entry)
+        if requeue:
+            entry.queue.requeue(entry)
+        else:
+            entry.queue.settle(entry)
+
+    def redeliver(self, entry: Entry, consumer: Consumer) -> None:
+        """Once more to the same consumer, under a new tag."""
+        self._give_credit_back(entry)
+        entry.redelivered = True
+        entry.delivery_count += 1
+        entry.consumer = consumer
+        consumer.deliver(entry)
+
+    def _take(self, delivery_tag: i64, multiple: bool) -> list[Entry]:
+        if not multiple:
+            taken = self.unacked.take(delivery_tag)
+            if taken is None:
+                raise PreconditionFailed(f"unknown delivery tag {int(delivery_tag)}")
+            return [taken]
+        # AMQP 0-9-1 basic.ack: "If the multiple field is 1, and the delivery tag is zero, this indicates
+        # acknowledgement of all outstanding messages."
+        if delivery_tag == 0:
+            return self.unacked.take_all()
+        entries = self.unacked.take_through(delivery_tag)
+        if len(entries) == 0:
+            raise PreconditionFailed(f"unknown delivery tag {int(delivery_tag)}")
+        return entries
+
+    def _give_credit_back(self, entry: Entry) -> None:
+        consumer = entry.consumer
+        if consumer is not None:
+            entry.consumer = None
+            consumer.unacked_count -= 1
+            consumer.credit += 1
+            shared = consumer.shared
+            shared.remaining += 1
+            if shared.remaining == 1:
+                self.wake_queues()
+            if consumer.queue.ready.count > 0:
+                consumer.queue.wake()
+
+    def wake_queues(self) -> None:
+        """Any consumer of this channel may take messages again."""
+        for consumer in self.consumers.values():
+            consumer.queue.wake()
+
+    # Transactions
+
+    def _hold_settles(self, delivery_tag: i64, multiple: bool, verdict: i64) -> None:
+        transaction = self.transaction
+        assert transaction is not None
+        unacked = self.unacked
+        if not multiple:
+            tags = [int(delivery_tag)]
+        else:
+            tags = unacked.tags_through(delivery_tag if delivery_tag != 0 else self.next_delivery_tag)
+        for tag in tags:
+            entry = unacked.take(tag)
+            if entry is None:
+                raise PreconditionFailed(f"unknown delivery tag {tag}")
+            transaction.hold_settle(HeldSettle(tag, entry, verdict))
+        if len(tags) == 0 and delivery_tag != 0:
+            raise PreconditionFailed(f"unknown delivery tag {int(delivery_tag)}")
+
+    def commit(self) -> None:
+        transaction = self.transaction
+        assert transaction is not None
+        publishes = transaction.publishes
+        settles = transaction.settles
+        transaction.clear()
+        for publish in publishes:
+            route = publish.route
+            if route.is_stale:
+                alive = [queue for queue in route.queues if not queue.is_deleted]
+                route = Route(route.exchange, route.routing_key, alive, False)
+            self._publish(route, publish.route_key, publish.header, publish.body, publish.mandatory)
+        for settle in settles:
+            self.reject(settle.entry, settle.verdict == REQUEUE)
+
+    def rollback(self) -> None:
+        transaction = self.transaction
+        assert transaction is not None
+        settles = transaction.settles
+        transaction.clear()
+        for settle in settles:
+            self.unacked.put_back(settle.delivery_tag, settle.entry)
+
+    # Consumers
+
+    def consumer_cancelled(self, consumer: Consumer) -> None:
+        """The queue went away under a consumer. RabbitMQ tells those clients that announced consumer_cancel_notify."""
+        self.consumers.pop(consumer.consumer_tag, None)
+        if self.session.wants_cancel_notify and not self.is_closing:
+            cancel = new_method(commands.Basic.Cancel, consumer_tag=consumer.consumer_tag, nowait=True)
+            self.session.reply(self.number, encode_method(cancel))
+
+    def cancel_consumers(self) -> None:
+        """First step of an end: nobody of this channel gets anything any more."""
+        consumers = list(self.consumers.values())
+        self.consumers.clear()
+        for consumer in consumers:
+            queue = consumer.queue
+            if queue.remove_consumer(consumer) and queue.auto_delete:
+                self.session.vhost.delete_queue(queue)
+        reply_queue = self.reply_queue
+        if reply_queue is not None:
+            self.reply_queue = None
+            self.session.vhost.remove_reply_queue(reply_queue)
+
+    def release(self) -> None:
+        """Second step: everything unacked goes back to its place, and nothing more is confirmed."""
+        if self.transaction is not None:
+            self.rollback()
+            self.transaction = None
+        for entry in self.unacked.take_all():
+            self.reject(entry, True)
+        if self.confirms is not None:
+            self.confirms.is_closed = True
+        self._bodies = []
+        self._content = CONTENT_NONE
+
+    def close(self) -> None:
+        self.cancel_consumers()
+        self.release()

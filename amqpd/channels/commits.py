@@ -1,0 +1,60 @@
+"""What must not be said before it is durable: who waits, and for which mark.
+
+Owns the list of waiters of a broker. Does not own what they say.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64
+
+
+class CommitWaiter:
+    """Something that owes its client an answer once a mark is committed."""
+
+    def __init__(self) -> None:
+        self.is_waiting = False
+
+    def committed(self, mark: i64) -> bool:
+        """Everything up to `mark` is durable: say what may be said. True if it waits for a later mark."""
+        raise NotImplementedError
+
+
+@final
+class Commits:
+    def __init__(self) -> None:
+        # The newest mark that the disk has reported.
+        self.mark: i64 = 0
+        self._waiting: list[CommitWaiter] = []
+        # Waiters that joined during this turn: they may be payable already, without any disk.
+        self._fresh: list[CommitWaiter] = []
+
+    def wait(self, waiter: CommitWaiter) -> None:
+        if not waiter.is_waiting:
+            waiter.is_waiting = True
+            self._fresh.append(waiter)
+
+    def pay_fresh(self) -> None:
+        """At the end of a turn: confirm what waits for nothing."""
+        if len(self._fresh) == 0:
+            return
+        fresh = self._fresh
+        self._fresh = []
+        for waiter in fresh:
+            if waiter.committed(self.mark):
+                self._waiting.append(waiter)
+            else:
+                waiter.is_waiting = False
+
+    def committed(self, mark: i64) -> None:
+        """The disk has everything up to `mark`."""
+        assert mark >= self.mark
+        self.mark = mark
+        waiting = self._waiting
+        self._waiting = []
+        for waiter in waiting:
+            if waiter.committed(mark):
+                self._waiting.append(waiter)
+            else:
+                waiter.is_waiting = False

@@ -1,0 +1,64 @@
+"""A queue's consumer that writes basic.deliver to its channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from mypy_extensions import i64
+
+from amqpd.base.message import Message
+from amqpd.queues.consumers import Consumer
+from amqpd.queues.entry import Entry
+from amqpd.queues.queue import Queue
+from amqpd.wire.hot_methods import deliver_prefix, send_basic_deliver
+
+if TYPE_CHECKING:
+    from amqpd.channels.channel import Channel
+
+
+@final
+class ChannelConsumer(Consumer):
+    def __init__(
+        self, channel: Channel, queue: Queue, consumer_tag: str, no_ack: bool, exclusive: bool, credit: i64
+    ) -> None:
+        super().__init__(queue, consumer_tag, no_ack, exclusive, credit, channel.shared_credit, channel.outbox)
+        self._channel = channel
+        self._prefix = deliver_prefix(consumer_tag.encode("utf-8", "surrogateescape"))
+
+    def send(self, message: Message, redelivered: bool) -> None:
+        channel = self._channel
+        delivery_tag = channel.next_delivery_tag
+        channel.next_delivery_tag = delivery_tag + 1
+        send_basic_deliver(
+            self.outbox,
+            channel.number,
+            self._prefix,
+            delivery_tag,
+            redelivered,
+            message.route_key,
+            message.header,
+            message.body,
+        )
+
+    def deliver(self, entry: Entry) -> None:
+        channel = self._channel
+        delivery_tag = channel.next_delivery_tag
+        channel.next_delivery_tag = delivery_tag + 1
+        self.credit -= 1
+        self.shared.remaining -= 1
+        self.unacked_count += 1
+        channel.unacked.add(delivery_tag, entry)
+        message = entry.message
+        send_basic_deliver(
+            self.outbox,
+            channel.number,
+            self._prefix,
+            delivery_tag,
+            entry.redelivered,
+            message.route_key,
+            message.header,
+            message.body,
+        )
+
+    def cancel(self) -> None:
+        self._channel.consumer_cancelled(self)

@@ -1,0 +1,89 @@
+"""Properties of a message that the broker acts on when it is published.
+
+Owns their checks, in RabbitMQ's order: reply-to, expiration, CC and BCC, user_id. Everything else in the header is the
+clients' business and is neither looked at nor changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from amqpd.base.errors import PreconditionFailed
+from amqpd.wire.field_table import FieldTable, without
+from amqpd.wire.properties import expiration, headers, reply_to, user_id, with_headers, with_reply_to
+
+if TYPE_CHECKING:
+    from amqpd.channels.channel import Channel
+
+REPLY_TO: Final = b"amq.rabbitmq.reply-to"
+
+
+@final
+class Inspected:
+    """What a look at the header found: the header to store, and the routing keys beside the method's own."""
+
+    def __init__(self, header: bytes, table: FieldTable | None, extra_routing_keys: list[str]) -> None:
+        self.header = header
+        self.headers = table
+        self.extra_routing_keys = extra_routing_keys
+
+
+def inspect(channel: Channel, header: bytes) -> Inspected:
+    if reply_to(header) == REPLY_TO:
+        queue = channel.reply_queue
+        if queue is None:
+            raise PreconditionFailed("fast reply consumer does not exist")
+        header = with_reply_to(header, queue.name.encode())
+    expires = expiration(header)
+    if expires is not None:
+        check_expiration(expires)
+    table = headers(header)
+    extra: list[str] = []
+    if table is not None and (b"CC" in table.raw):
+        extra = _copies(table, "CC", channel) + _copies(table, "BCC", channel)
+        if table.has("BCC"):
+            # AMQP has no such header; RabbitMQ's sender-selected distribution hides BCC from who receives.
+            header = with_headers(header, without(table, "BCC"))
+    user = user_id(header)
+    if user is not None:
+        _check_user_id(user, channel)
+    return Inspected(header, table, extra)
+
+
+def check_expiration(raw: bytes) -> None:
+    """RabbitMQ: a string of decimal digits, not above ten years."""
+    text = raw.decode("utf-8", "replace")
+    digits = text[1:] if text[:1] == "-" else text
+    if digits == "" or not digits.isascii() or not digits.isdigit():
+        why = "no_integer" if digits == "" or not digits[:1].isdigit() else f'{{leftover_string,"{_leftover(text)}"}}'
+        raise PreconditionFailed(f"invalid expiration '{text}': {why}")
+    value = int(text)
+    if value < 0:
+        raise PreconditionFailed(f"invalid expiration '{text}': {{value_negative,{value}}}")
+    if value > 315_360_000_000:
+        raise PreconditionFailed(f"invalid expiration '{text}': {{value_too_big,{value}}}")
+
+
+def _leftover(text: str) -> str:
+    at = 1 if text[:1] == "-" else 0
+    while at < len(text) and text[at].isdigit() and text[at].isascii():
+        at += 1
+    return text[at:]
+
+
+def _copies(table: FieldTable, key: str, channel: Channel) -> list[str]:
+    value = table.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise PreconditionFailed(f"invalid message: {{unacceptable_type_in_header,{key}}}")
+    if len(value) > channel.session.limits.extra_routing_keys_max:
+        raise PreconditionFailed(f"more than {channel.session.limits.extra_routing_keys_max} routing keys in {key}")
+    return [each for each in value if isinstance(each, str)]
+
+
+def _check_user_id(user: bytes, channel: Channel) -> None:
+    text = user.decode("utf-8", "surrogateescape")
+    login = channel.session.user
+    if text != login and not channel.session.access.has_tag(login, "impersonator"):
+        raise PreconditionFailed(f"user_id property set to '{text}' but authenticated user was '{login}'")

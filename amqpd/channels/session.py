@@ -1,0 +1,113 @@
+"""What all channels of one connection share: who it is, what it may, where its bytes go.
+
+Owns the connection's reasons to stop reading. Does not own the socket, the handshake or the channels.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64
+from pamqp import commands
+
+from amqpd.base.limits import Limits
+from amqpd.base.ports import Entropy
+from amqpd.channels.commits import Commits, CommitWaiter
+from amqpd.queues.agenda import Agenda
+from amqpd.vhosts.access import Access
+from amqpd.vhosts.vhost import VHost
+from amqpd.wire.hot_methods import send_method
+from amqpd.wire.methods import encode_method, new_method
+from amqpd.wire.outbox import Outbox
+
+
+@final
+class Session(CommitWaiter):
+    def __init__(
+        self,
+        number: i64,
+        outbox: Outbox,
+        vhost: VHost,
+        user: str,
+        access: Access,
+        limits: Limits,
+        entropy: Entropy,
+        agenda: Agenda,
+        commits: Commits,
+        released: list[Session],
+    ) -> None:
+        super().__init__()
+        self.number = number
+        self.outbox = outbox
+        self.vhost = vhost
+        self.user = user
+        self.access = access
+        self.limits = limits
+        self.entropy = entropy
+        self.agenda = agenda
+        self.commits = commits
+        # Client capabilities that the server acts on.
+        self.wants_cancel_notify = False
+        self.wants_blocked = False
+        # A resource alarm stops whoever publishes, until it is over.
+        self.is_blocked = False
+        # While a reply waits for the disk nothing more of this connection is handled, so order is kept.
+        self.is_held = False
+        self._held_mark: i64 = 0
+        self._held_replies: list[tuple[int, bytes]] = []
+        # Set by whoever ends a hold: the connection goes on with what it has buffered.
+        self.released = released
+
+    def check(self, access: str, kind: str, name: str) -> None:
+        """Raise AccessRefused unless this user has `access` (configure, write, read) to a queue or exchange."""
+        self.access.check(self.user, self.vhost.name, access, kind, name)
+
+    # Replies that wait for the disk
+
+    def reply(self, channel_number: i64, payload: bytes) -> None:
+        send_method(self.outbox, channel_number, payload)
+
+    def reply_when_durable(self, channel_number: i64, payload: bytes) -> None:
+        """Answer once everything logged so far is on disk; with nothing to wait for, at once."""
+        log = self.agenda.log
+        if not log.dirty and not self.vhost.changes.pending:
+            self.reply(channel_number, payload)
+            return
+        self._held_replies.append((channel_number, payload))
+        self.hold_until(log.mark)
+
+    def hold_until(self, mark: i64) -> None:
+        """Handle nothing more of this connection until `mark` is committed."""
+        self.is_held = True
+        self._held_mark = mark
+        self.commits.wait(self)
+
+    def committed(self, mark: i64) -> bool:
+        if mark < self._held_mark:
+            return True
+        replies = self._held_replies
+        self._held_replies = []
+        for channel_number, payload in replies:
+            self.reply(channel_number, payload)
+        self.is_held = False
+        self.released.append(self)
+        return False
+
+    # Resource alarms
+
+    def block(self) -> None:
+        """A publish came in while memory or disk is short: read nothing more from this connection for now."""
+        if self.is_blocked:
+            return
+        self.is_blocked = True
+        if self.wants_blocked:
+            blocked = new_method(commands.Connection.Blocked, reason=self.agenda.alarm_reason)
+            self.reply(0, encode_method(blocked))
+
+    def unblock(self) -> None:
+        if not self.is_blocked:
+            return
+        self.is_blocked = False
+        if self.wants_blocked:
+            self.reply(0, encode_method(new_method(commands.Connection.Unblocked)))
+        self.released.append(self)

@@ -1,0 +1,1 @@
+"""One TCP peer: handshake, heartbeats, and channels by number."""

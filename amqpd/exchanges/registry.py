@@ -1,0 +1,50 @@
+"""Which exchange types there are, and which exchanges every vhost has from its first moment.
+
+A type is added with one line in TYPES. Does not own declare rules (vhosts).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from amqpd.base.errors import CommandInvalid
+from amqpd.exchanges.direct import DirectExchange
+from amqpd.exchanges.exchange import Exchange
+from amqpd.exchanges.fanout import FanoutExchange
+from amqpd.exchanges.headers import HeadersExchange
+from amqpd.exchanges.topic import TopicExchange
+from amqpd.wire.field_table import FieldTable
+
+TYPES: Final[dict[str, type[Exchange]]] = {
+    "direct": DirectExchange,
+    "fanout": FanoutExchange,
+    "headers": HeadersExchange,
+    "topic": TopicExchange,
+}
+
+# (name, type); all durable, and amq.rabbitmq.trace is internal.
+PREDECLARED: Final[tuple[tuple[str, str], ...]] = (
+    ("", "direct"),
+    ("amq.direct", "direct"),
+    ("amq.fanout", "fanout"),
+    ("amq.topic", "topic"),
+    ("amq.headers", "headers"),
+    ("amq.match", "headers"),
+    ("amq.rabbitmq.trace", "topic"),
+)
+
+
+def check_type(type_name: str) -> None:
+    """Raise CommandInvalid, which closes the connection, as RabbitMQ does before it looks at anything else."""
+    if type_name == "":
+        raise CommandInvalid("invalid exchange type ''")
+    if type_name not in TYPES:
+        raise CommandInvalid(f"unknown exchange type '{type_name}'")
+
+
+def create(
+    type_name: str, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: FieldTable
+) -> Exchange:
+    """A new exchange. A client's declare is to call `check_arguments` too; recovery takes what was once accepted."""
+    check_type(type_name)
+    return TYPES[type_name](type_name, name, durable, auto_delete, internal, arguments)

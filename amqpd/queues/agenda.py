@@ -1,0 +1,55 @@
+"""What a turn still has to do, and the time it happens at: shared by all queues of a broker.
+
+Owns the lists of queues that wait for the end of the turn; owns no queue.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from mypy_extensions import i64
+
+from amqpd.store.log import Log
+
+if TYPE_CHECKING:
+    from amqpd.queues.queue import Queue
+
+
+@final
+class Agenda:
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.monotonic_ms: i64 = 0
+        self.wall_ms: i64 = 0
+        # Queues that have ready messages and a consumer that might take some.
+        self.active: list[Queue] = []
+        # Durable queues whose delivered-up-to watermark moved since the last batch.
+        self.moved: list[Queue] = []
+        # While memory or disk is short: the reason, as connection.blocked gives it.
+        self.alarm_reason = ""
+        # Lines for the operator's log; the shell writes them, the core does not.
+        self.notices: list[str] = []
+
+    def notice(self, line: str) -> None:
+        self.notices.append(line)
+
+    def drain_active(self) -> None:
+        """Deliver whatever can be delivered now."""
+        active = self.active
+        # Delivering never makes a queue active again, but an auto-delete cascade may.
+        at: i64 = 0
+        while at < len(active):
+            queue = active[at]
+            queue.is_active = False
+            queue.drain()
+            at += 1
+        if at > 0:
+            active.clear()
+
+    def log_watermarks(self) -> None:
+        """Just before a batch is sealed: let it tell how far each queue was delivered."""
+        if len(self.moved) == 0:
+            return
+        for queue in self.moved:
+            queue.log_watermark()
+        self.moved.clear()

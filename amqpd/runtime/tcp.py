@@ -1,0 +1,206 @@
+"""Sockets: listeners, and one Peer per accepted connection.
+
+Owns: the transports, their back-pressure in both directions, and the patience with peers that don't read. Does not own
+the order of a turn (turn.py), who may stay (admission.py), nor a single byte of AMQP (the core).
+Invariant: a Peer calls `broker.connect` once and `broker.lost` once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from amqpd.config import Address
+from amqpd.runtime.admission import Admission
+from amqpd.runtime.tls import HANDSHAKE_TIMEOUT_S
+from amqpd.runtime.turn import Turn
+
+if TYPE_CHECKING:
+    from amqpd.base.limits import Limits
+    from amqpd.connections.connection import Connection
+
+# A burst of reconnecting clients waits here; the kernel cuts it to net.core.somaxconn.
+BACKLOG = 4096
+
+
+class Peers:
+    """What all peers share, and those of them that need watching."""
+
+    def __init__(self, turn: Turn, admission: Admission, limits: Limits) -> None:
+        self.turn = turn
+        self.admission = admission
+        self.limits = limits
+        # Peers that left unread as much as the kernel and our buffer hold, and peers that should be gone soon.
+        self.watched: dict[Peer, None] = {}
+        self.lost_count = 0
+
+    def watch(self, now_s: float) -> None:
+        """Once per second: give up those that make no progress."""
+        for peer in list(self.watched):
+            peer.lose_patience(now_s)
+
+    def refused(self, host: str, why: str) -> None:
+        self.turn.broker.agenda.notice(f"connection from {host} refused: {why}")
+        self.turn.begin()
+
+
+class Peer(asyncio.Protocol):
+    __slots__ = ("_connection", "_is_reading", "_patience_s", "_peers", "_transport", "_turn", "_unsent_bytes")
+
+    _connection: Connection
+    _transport: asyncio.Transport
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+        self._turn = peers.turn
+        self._is_reading = True
+        # Deadline for progress while watched: the loop's time, or 0 before the first look.
+        self._patience_s = 0.0
+        self._unsent_bytes = 0
+
+    # From the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport = cast(asyncio.Transport, transport)
+        peers = self._peers
+        # The name is gone if the peer reset the connection before we came to accept it.
+        host, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
+        refusal = peers.admission.refusal(host)
+        if refusal:
+            peers.refused(host, refusal)
+            transport.abort()
+            return
+        high = peers.limits.outgoing_bytes_max
+        transport.set_write_buffer_limits(high=high, low=high // 4)
+        turn = self._turn
+        turn.begin()
+        connection = turn.broker.connect(host, port, transport.get_extra_info("sslcontext") is not None)
+        self._connection = connection
+        turn.peers[connection] = self
+        peers.admission.admit(connection, host)
+
+    def data_received(self, data: bytes) -> None:
+        turn = self._turn
+        if not turn.is_open:
+            turn.begin()
+        connection = self._connection
+        turn.broker.receive(connection, data)
+        if not connection.reading:
+            self._read_or_not()
+
+    def pause_writing(self) -> None:
+        self._turn.begin()
+        self._connection.set_writable(False)
+        self._watch()
+
+    def resume_writing(self) -> None:
+        self._turn.begin()
+        self._peers.watched.pop(self, None)
+        # What the core held back leaves at the end of this turn.
+        self._connection.set_writable(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        connection = getattr(self, "_connection", None)
+        if connection is None:
+            return
+        peers = self._peers
+        peers.watched.pop(self, None)
+        peers.lost_count += 1
+        peers.admission.leave(connection)
+        turn = self._turn
+        del turn.peers[connection]
+        turn.begin()
+        turn.broker.lost(connection)
+
+    # From the turn
+
+    def flush(self) -> None:
+        connection = self._connection
+        transport = self._transport
+        output = connection.take_output()
+        if transport.is_closing():
+            return
+        if output:
+            transport.write(output)
+        if connection.closing:
+            transport.close()
+            self._watch()
+        else:
+            self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        reading = self._connection.reading
+        if reading is self._is_reading or self._transport.is_closing():
+            return
+        self._is_reading = reading
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    # Patience
+
+    def _watch(self) -> None:
+        if self not in self._peers.watched:
+            self._patience_s = 0.0
+            self._peers.watched[self] = None
+
+    def lose_patience(self, now_s: float) -> None:
+        limits = self._peers.limits
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if self._patience_s == 0.0 or unsent_bytes < self._unsent_bytes:
+            is_leaving = self._connection.closing
+            timeout_ms = limits.close_timeout_ms if is_leaving else limits.outgoing_stalled_timeout_ms
+            self._patience_s = now_s + timeout_ms / 1000
+        elif now_s >= self._patience_s:
+            self._turn.broker.agenda.notice(
+                f"{self._connection.describe()} has not read for too long with {unsent_bytes} bytes waiting, dropped"
+            )
+            self._turn.begin()
+            self._transport.abort()
+        self._unsent_bytes = unsent_bytes
+
+
+class CannotListen(Exception):
+    """An address that can't be listened on, as one sentence."""
+
+
+def bind(address: Address) -> list[socket.socket]:
+    """Listening sockets for all that the host name stands for; accepting begins with `listen`."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise CannotListen(f"can't listen on {address}: {error.strerror}") from None
+    bound: list[socket.socket] = []
+    for family, kind, protocol, _, name in dict.fromkeys(found):
+        listening = socket.socket(family, kind, protocol)
+        bound.append(listening)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Accepted sockets inherit it: a confirm must not wait for the peer's delayed ack.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listening.bind(name)
+            listening.setblocking(False)
+        except OSError as error:
+            for each in bound:
+                each.close()
+            raise CannotListen(f"can't listen on {address}: {error.strerror}") from None
+    return bound
+
+
+async def listen(
+    loop: asyncio.AbstractEventLoop,
+    make_peer: Callable[[], Peer],
+    listening: socket.socket,
+    context: ssl.SSLContext | None,
+) -> asyncio.Server:
+    if context is None:
+        return await loop.create_server(make_peer, sock=listening, backlog=BACKLOG)
+    return await loop.create_server(
+        make_peer, sock=listening, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
+    )

@@ -1,0 +1,116 @@
+"""The order in which one turn of the event loop runs; everything that enters the core enters through here.
+
+    begin     once per loop iteration, before the first thing that enters: the core learns the time
+    enter     receive, lost, synced, block ...: any number of calls into the broker
+    _end      scheduled by begin: seal for the idle writer, write every woken connection once, say the notices
+
+Owns: that order, and whether the writer is busy. Does not own sockets (tcp.py) nor files. Invariants: one batch is with
+the writer at a time; what gathers meanwhile is the next batch, which is all there is to group commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from amqpd.broker import Broker
+    from amqpd.connections.connection import Connection
+    from amqpd.runtime.logs import Notices
+    from amqpd.store.batch import Batch
+
+# The core looks at heartbeats and deadlines this often.
+TICK_MS = 100
+
+
+class BatchWriter(Protocol):
+    def submit(self, batch: Batch) -> None: ...
+
+
+class Flushable(Protocol):
+    """The socket of one connection, as far as a turn needs it."""
+
+    def flush(self) -> None:
+        """Write what the connection has for its peer, and close the socket if the connection is done."""
+
+
+class Turn:
+    def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker, writer: BatchWriter, notices: Notices) -> None:
+        self.broker = broker
+        self.is_open = False
+        # Who has a socket.
+        self.peers: dict[Connection, Flushable] = {}
+        self._loop = loop
+        self._writer = writer
+        self._notices = notices
+        self._is_writing = False
+        self._is_stopped = False
+        # Set while somebody waits for the disk to have everything.
+        self._drained: asyncio.Event | None = None
+
+    # Entering
+
+    def begin(self) -> None:
+        """Open a turn; `_end` runs after everything that this loop iteration still brings."""
+        if self.is_open:
+            return
+        self.is_open = True
+        self.broker.tick(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
+        self._loop.call_soon(self._end)
+
+    def start_ticking(self) -> None:
+        """From now on there is a turn at least every TICK_MS."""
+        self.begin()
+        if not self._is_stopped:
+            self._loop.call_later(TICK_MS / 1000, self.start_ticking)
+
+    def stop_ticking(self) -> None:
+        self._is_stopped = True
+
+    def synced(self, mark: int) -> None:
+        """The writer is idle again. Ends its turn at once: the disk should not wait for one more loop iteration."""
+        self._is_writing = False
+        if not self.is_open:
+            self.broker.tick(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
+        self.broker.synced(mark)
+        self._finish()
+
+    # Leaving
+
+    def _end(self) -> None:
+        self.is_open = False
+        self._finish()
+
+    def _finish(self) -> None:
+        broker = self.broker
+        # The disk first: it works while the sockets are written.
+        self._seal()
+        for connection in broker.woken():
+            peer = self.peers.get(connection)
+            if peer is not None:
+                peer.flush()
+        if broker.has_work:
+            # Deliveries that a full outbox had stopped. A turn of their own, so that others are read in between.
+            self.begin()
+            broker.go_on()
+        if broker.agenda.notices:
+            self._notices.say(broker.agenda.notices)
+            broker.agenda.notices.clear()
+
+    def _seal(self) -> None:
+        if self._is_writing:
+            return
+        batch = self.broker.seal() if self.broker.needs_seal else None
+        if batch is not None:
+            self._is_writing = True
+            self._writer.submit(batch)
+        elif self._drained is not None:
+            self._drained.set()
+
+    async def drained(self) -> None:
+        """Wait until the disk has everything."""
+        self._drained = asyncio.Event()
+        self.begin()
+        await self._drained.wait()
+        self._drained = None

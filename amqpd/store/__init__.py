@@ -1,0 +1,1 @@
+"""The log of messages, its checkpoints and recovery, and the topology in SQLite."""

@@ -1,0 +1,65 @@
+"""The port to the disk: segment files by number, checkpoint files by generation.
+
+Owns the contract only; runtime/files.py has the real one, tests a faulty one. Every method may raise OSError. ENOSPC from
+`create_segment`, `write` or `write_checkpoint` leaves behind nothing that counts; any other error from a write or a sync
+means that the disk may not be trusted with this log again.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import mypyc_attr
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Disk:
+    def segment_numbers(self) -> list[int]:
+        """All segments that exist, in ascending order."""
+        raise NotImplementedError
+
+    def segment_size(self, number: int) -> int:
+        raise NotImplementedError
+
+    def create_segment(self, number: int, header: bytes) -> None:
+        """A new file with this header; file and directory are synced when it returns."""
+        raise NotImplementedError
+
+    def write(self, number: int, offset: int, parts: list[bytes]) -> None:
+        """Write all parts, one after the other, from `offset` on; nothing is durable before `sync`."""
+        raise NotImplementedError
+
+    def sync(self, number: int) -> None:
+        raise NotImplementedError
+
+    def close_segment(self, number: int) -> None:
+        """No more writes will come: the file is synced once more and let go."""
+        raise NotImplementedError
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """Up to `size` bytes; fewer only at the end of the segment."""
+        raise NotImplementedError
+
+    def truncate(self, number: int, size: int) -> None:
+        """Cut bytes off that were never confirmed; durable when it returns."""
+        raise NotImplementedError
+
+    def delete_segments(self, numbers: list[int]) -> None:
+        """Gone for good when it returns: the directory is synced."""
+        raise NotImplementedError
+
+    def keep_aside(self, number: int) -> str:
+        """Keep a damaged segment under another name, also when the segment itself is deleted later; returns that name."""
+        raise NotImplementedError
+
+    def checkpoint_generations(self) -> list[int]:
+        """All checkpoints that exist, in ascending order."""
+        raise NotImplementedError
+
+    def read_checkpoint(self, generation: int) -> bytes:
+        raise NotImplementedError
+
+    def write_checkpoint(self, generation: int, data: bytes) -> None:
+        """Atomic and durable when it returns; afterwards only this generation and the one before it are kept."""
+        raise NotImplementedError
+
+    def free_bytes(self) -> int:
+        raise NotImplementedError

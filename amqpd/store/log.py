@@ -1,0 +1,204 @@
+"""The open end of the log: records gather here until a turn seals them into one batch.
+
+Owns the numbering of messages, the open batch, and how much of each segment is still needed. Does not own files: a
+sealed Batch carries the place where it belongs, and somebody else writes and syncs it.
+Invariants: a message's (segment, offset) is final when it is appended, for a batch is never written anywhere else;
+a segment's live figures count the messages whose current address is in it and that some durable queue still holds.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from librt.strings import BytesWriter
+from mypy_extensions import i64
+
+from amqpd.base.message import Message, SegmentUse
+from amqpd.store.batch import BATCH_HEADER_SIZE, Batch
+from amqpd.store.record import (
+    MESSAGE,
+    MESSAGE_FIXED_SIZE,
+    MOVE,
+    write_delivered,
+    write_message,
+    write_requeue,
+    write_settle,
+)
+from amqpd.store.segment import SEGMENT_HEADER_SIZE
+from amqpd.store.topology import TopologyChange
+
+SEGMENT_BYTES: Final = 64 << 20
+# A writer that grew beyond this gives its memory back when its batch is sealed.
+WRITER_KEEP_BYTES: Final = 4 << 20
+
+
+@final
+class LogStart:
+    """Where an existing log goes on; recovery makes it, the log and whoever writes its batches begin with it."""
+
+    def __init__(self, log_id: i64, segment: SegmentUse, offset: i64) -> None:
+        self.log_id = log_id
+        # The open segment, and where in it the next batch begins; just behind the header for a file yet to be created.
+        self.segment = segment
+        self.offset = offset
+        # Older segments, by number.
+        self.sealed_segments: list[SegmentUse] = []
+        self.epoch: i64 = 1
+        self.mark: i64 = 1
+        self.position: i64 = 0
+        self.previous_crc: i64 = 0
+        self.next_message_id: i64 = 1
+
+
+def fresh_start(log_id: i64) -> LogStart:
+    """The start of a log that has no segment yet."""
+    return LogStart(log_id, SegmentUse(1), SEGMENT_HEADER_SIZE)
+
+
+@final
+class Log:
+    def __init__(self, start: LogStart, segment_bytes: i64 = SEGMENT_BYTES) -> None:
+        # The mark that the open batch will have; it is committed when everything up to it is durable.
+        self.mark = start.mark
+        # True once something waits to be sealed.
+        self.dirty = False
+        # All segments that exist, by number; the last one is open.
+        self.segments: list[SegmentUse] = start.sealed_segments[:]
+        self.segments.append(start.segment)
+        self.live_bytes: i64 = 0
+        for segment in self.segments:
+            self.live_bytes += segment.live_bytes
+        # Where the open batch begins: in its segment, and in the log as a whole.
+        self.segment = start.segment
+        self.offset = start.offset
+        self.position = start.position
+        self.log_id = start.log_id
+        self.segment_bytes = segment_bytes
+        self._epoch = start.epoch
+        self._next_message_id = start.next_message_id
+        self._records_offset: i64 = start.offset + BATCH_HEADER_SIZE
+        self._record_count: i64 = 0
+        self._writer = BytesWriter()
+
+    def next_message_id(self) -> i64:
+        """A new name for a message; every message takes one, logged or not."""
+        message_id = self._next_message_id
+        self._next_message_id = message_id + 1
+        return message_id
+
+    def peek_message_id(self) -> i64:
+        """The id that the next message will get."""
+        return self._next_message_id
+
+    @property
+    def pending_bytes(self) -> i64:
+        return len(self._writer)
+
+    @property
+    def end_position(self) -> i64:
+        """Where the log will end once the open batch is sealed."""
+        size: i64 = len(self._writer)
+        return self.position + BATCH_HEADER_SIZE + size if size > 0 else self.position
+
+    def append_message(self, message: Message, queue_ids: bytes, now_ms: i64) -> None:
+        """Store a message for the durable queues named by `queue_ids` (queue_id_bytes of each, concatenated)."""
+        message.enqueued_ms = now_ms
+        message.holders = len(queue_ids) >> 2
+        self._place(message, len(queue_ids))
+        write_message(self._writer, MESSAGE, message, queue_ids)
+
+    def append_move(self, message: Message) -> None:
+        """Store a live message once more, so that the segment it stood in may go."""
+        assert message.holders > 0
+        self._vacate(message)
+        self._place(message, 0)
+        write_message(self._writer, MOVE, message, b"")
+
+    def append_settle(self, queue_id: i64, message: Message) -> None:
+        """The queue is done with a logged message."""
+        self.dirty = True
+        self._record_count += 1
+        write_settle(self._writer, queue_id, message.message_id)
+        self.release(message)
+
+    def append_requeue(self, queue_id: i64, message: Message, delivery_count: i64) -> None:
+        self.dirty = True
+        self._record_count += 1
+        write_requeue(self._writer, queue_id, message.message_id, delivery_count)
+
+    def append_delivered(self, queue_id: i64, message_id: i64) -> None:
+        """Every message of the queue up to this one may have been delivered."""
+        self.dirty = True
+        self._record_count += 1
+        write_delivered(self._writer, queue_id, message_id)
+
+    def release(self, message: Message) -> None:
+        """One holder less, without a record: its queue is gone, or a settle says it."""
+        holders = message.holders - 1
+        assert holders >= 0
+        message.holders = holders
+        if holders == 0:
+            self._vacate(message)
+
+    def seal(self, topology: list[TopologyChange]) -> Batch | None:
+        """Close the open batch and begin the next; None if there is nothing to make durable."""
+        if not self.dirty and len(topology) == 0:
+            return None
+        writer = self._writer
+        size: i64 = len(writer)
+        batch = Batch(
+            self.log_id,
+            self._epoch,
+            self.mark,
+            self.segment.number,
+            self.offset,
+            self.position,
+            self._record_count,
+            writer.getvalue(),
+            topology,
+        )
+        self.mark += 1
+        self.dirty = False
+        if size > 0:
+            self._advance(BATCH_HEADER_SIZE + size)
+        return batch
+
+    def _advance(self, batch_size: i64) -> None:
+        """The open batch left with this many bytes: begin the next one behind it, or in a new segment."""
+        if batch_size > WRITER_KEEP_BYTES:
+            self._writer = BytesWriter()
+        else:
+            self._writer.truncate(0)
+        self._record_count = 0
+        self.position += batch_size
+        end = self.offset + batch_size
+        self.segment.size_bytes = end
+        if end >= self.segment_bytes:
+            self.segment = SegmentUse(self.segment.number + 1)
+            self.segments.append(self.segment)
+            end = SEGMENT_HEADER_SIZE
+        self.offset = end
+        self._records_offset = end + BATCH_HEADER_SIZE
+
+    def _place(self, message: Message, queue_ids_size: i64) -> None:
+        """Give a message its address at the end of the open batch."""
+        size: i64 = (
+            MESSAGE_FIXED_SIZE + queue_ids_size + len(message.route_key) + len(message.header) + len(message.body)
+        )
+        segment = self.segment
+        segment.live_count += 1
+        segment.live_bytes += size
+        self.live_bytes += size
+        message.segment = segment
+        message.offset = self._records_offset + len(self._writer)
+        message.logged_bytes = size
+        self.dirty = True
+        self._record_count += 1
+
+    def _vacate(self, message: Message) -> None:
+        """A message's bytes at its present address are not needed any more."""
+        segment = message.segment
+        assert segment is not None
+        segment.live_count -= 1
+        segment.live_bytes -= message.logged_bytes
+        self.live_bytes -= message.logged_bytes

@@ -1,0 +1,106 @@
+"""Record layouts of the log: what a batch is made of.
+
+Owns how one record is written and read. Does not own batches (batch.py), nor what a record means (recovery.py).
+All integers are little endian. The first byte is the kind:
+
+    1 MESSAGE    kind(1) message_id(8) enqueued_ms(8) route_key_size(2) queue_count(4) header_size(4) body_size(4)
+                 queue_id(4) x queue_count, route_key, header, body
+    2 SETTLE     kind(1) queue_id(4) message_id(8)                        the queue is done with the message
+    3 REQUEUE    kind(1) queue_id(4) message_id(8) delivery_count(4)      it came back; the count is absolute
+    4 DELIVERED  kind(1) queue_id(4) message_id(8)                        everything up to message_id may have been seen
+    5 MOVE       as MESSAGE, with queue_count 0: a copy at a new address; who holds the message does not change
+    >= 32        kind(1) size(4) CBOR                                     rare kinds; none is defined yet
+
+Kinds 6 to 31 are kept for further fixed layouts. Every record says what is, not what changed: replaying a run of records
+twice gives the state that replaying it once gives.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from librt.strings import BytesWriter, read_i16_le, read_i32_le, write_i16_le, write_i32_le, write_i64_le
+from mypy_extensions import i16, i32, i64
+
+from amqpd.base.message import Message
+
+MESSAGE: Final = 1
+SETTLE: Final = 2
+REQUEUE: Final = 3
+DELIVERED: Final = 4
+MOVE: Final = 5
+CBOR_KIND_MIN: Final = 32
+
+MESSAGE_FIXED_SIZE: Final = 31
+SETTLE_SIZE: Final = 13
+REQUEUE_SIZE: Final = 17
+DELIVERED_SIZE: Final = 13
+
+QUEUE_ID_MAX: Final = (1 << 31) - 1
+
+
+def read_u16(data: bytes, index: i64) -> i64:
+    value = i64(read_i16_le(data, index))
+    return value & 0xFFFF
+
+
+def read_u32(data: bytes, index: i64) -> i64:
+    value = i64(read_i32_le(data, index))
+    return value & 0xFFFFFFFF
+
+
+def write_u16(writer: BytesWriter, value: i64) -> None:
+    assert 0 <= value <= 0xFFFF
+    if value >= 0x8000:
+        value -= 0x10000
+    write_i16_le(writer, i16(value))
+
+
+def write_u32(writer: BytesWriter, value: i64) -> None:
+    assert 0 <= value <= 0xFFFFFFFF
+    if value >= 0x80000000:
+        value -= 0x100000000
+    write_i32_le(writer, i32(value))
+
+
+def queue_id_bytes(queue_id: int) -> bytes:
+    """The four bytes by which a MESSAGE names a queue; concatenated, they are the `queue_ids` of append_message."""
+    assert 0 < queue_id <= QUEUE_ID_MAX
+    return queue_id.to_bytes(4, "little")
+
+
+def write_message(writer: BytesWriter, kind: i64, message: Message, queue_ids: bytes) -> None:
+    """A MESSAGE or MOVE, straight into its place."""
+    route_key = message.route_key
+    header = message.header
+    body = message.body
+    writer.append(kind)
+    write_i64_le(writer, message.message_id)
+    write_i64_le(writer, message.enqueued_ms)
+    write_i16_le(writer, len(route_key))
+    write_i32_le(writer, len(queue_ids) >> 2)
+    write_i32_le(writer, len(header))
+    write_i32_le(writer, len(body))
+    writer.write(queue_ids)
+    writer.write(route_key)
+    writer.write(header)
+    writer.write(body)
+
+
+def write_settle(writer: BytesWriter, queue_id: i64, message_id: i64) -> None:
+    writer.append(SETTLE)
+    write_i32_le(writer, i32(queue_id))
+    write_i64_le(writer, message_id)
+
+
+def write_requeue(writer: BytesWriter, queue_id: i64, message_id: i64, delivery_count: i64) -> None:
+    writer.append(REQUEUE)
+    write_i32_le(writer, i32(queue_id))
+    write_i64_le(writer, message_id)
+    write_i32_le(writer, i32(delivery_count))
+
+
+def write_delivered(writer: BytesWriter, queue_id: i64, message_id: i64) -> None:
+    writer.append(DELIVERED)
+    write_i32_le(writer, i32(queue_id))
+    write_i64_le(writer, message_id)

@@ -1,0 +1,316 @@
+"""From the files of a stopped node, however it stopped, to what its queues hold and where its log goes on.
+
+Owns: which checkpoint is believed, the walk over segments and batches, telling the unfinished write of a crash from damage.
+Does not own the meaning of records (replay.py). In order:
+
+    1. the newest intact checkpoint; with none, the whole log, provided that its first segment still exists
+    2. segments before the checkpoint's position, for the bodies it asks for; then everything from there on, applied
+    3. after an unclean stop, the last batch once more, into a new segment: what we read back may be in the page cache only,
+       left there by a sync that failed. The batches before it are safe, for each was written after a sync of the one before
+
+An invalid end of the last segment with nothing valid behind it is a torn tail: nobody was told that it was safe, so it is cut.
+Anything else that does not read as it was written is damage: reported, kept aside, and everything intact is served.
+Invariant: recovering twice gives the same queues as recovering once, also if the first recovery was interrupted.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64
+
+from amqpd.base.errors import Corrupt
+from amqpd.base.message import SegmentUse
+from amqpd.store.batch import (
+    BATCH_HEADER_SIZE,
+    BATCH_MAGIC,
+    Batch,
+    BatchHeader,
+    crc_of_header,
+    find_batch,
+    try_read_batch,
+)
+from amqpd.store.checkpoint import CheckpointReader
+from amqpd.store.disk import Disk
+from amqpd.store.log import LogStart
+from amqpd.store.recovered import Recovered, RecoveryReport
+from amqpd.store.replay import Replay
+from amqpd.store.segment import SEGMENT_HEADER_SIZE, DiskFull, SegmentWriter, try_read_segment_header
+
+
+def recover(disk: Disk, log_id: int, known_queue_ids: list[int], clean_position: int = -1) -> Recovered:
+    """`clean_position` is where a clean stop left the log, -1 if the stop was not clean.
+
+    Corrupt if starting would bring back messages that were settled, or UnknownFormat; nothing is changed then.
+    """
+    return _Recovery(disk, log_id, known_queue_ids, clean_position).run()
+
+
+def segment_path(number: i64) -> str:
+    return f"segment {number}"
+
+
+@final
+class _Recovery:
+    def __init__(self, disk: Disk, log_id: int, known_queue_ids: list[int], clean_position: int) -> None:
+        self._disk = disk
+        self._log_id = log_id
+        self._clean_position = clean_position
+        self._report = RecoveryReport()
+        self._replay = Replay(known_queue_ids, self._report)
+        self._segments: dict[int, SegmentUse] = {}
+        # The chain: what the next batch must say of the one before it. Unknown before the first, and behind damage.
+        self._is_chain_known = False
+        self._position: i64 = 0
+        self._previous_crc: i64 = 0
+        self._mark: i64 = 0
+        self._epoch: i64 = 0
+        # The last batch of all: its records, and how many.
+        self._last_records = b""
+        self._last_record_count: i64 = 0
+
+    def run(self) -> Recovered:
+        numbers = self._disk.segment_numbers()
+        checkpoint = self._find_checkpoint(numbers)
+        first = 1
+        first_offset: i64 = 0
+        if checkpoint is not None:
+            first = int(checkpoint.segment_number)
+            first_offset = checkpoint.offset
+            self._mark = checkpoint.mark
+            self._read_bodies(checkpoint, numbers)
+            self._position = checkpoint.position
+            self._is_chain_known = False
+        self._read_log(numbers, first, first_offset)
+        self._check_end(checkpoint)
+        start = self._place_start(numbers, first)
+        return self._conclude(start)
+
+    # The checkpoint
+
+    def _find_checkpoint(self, numbers: list[int]) -> CheckpointReader | None:
+        disk = self._disk
+        generations = disk.checkpoint_generations()
+        for generation in reversed(generations):
+            try:
+                data = disk.read_checkpoint(generation)
+                checkpoint = CheckpointReader(data, self._log_id, f"checkpoint {generation}")
+            except Corrupt as damage:
+                self._report.notices.append(f"{damage}; using the one before it")
+                continue
+            self._report.checkpoint_generation = generation
+            return checkpoint
+        if len(numbers) > 0 and numbers != list(range(1, len(numbers) + 1)):
+            raise Corrupt("the log", 0, "no intact checkpoint, and segments that it stood for are gone")
+        if len(numbers) == 0 and (self._clean_position > 0 or len(generations) > 0):
+            raise Corrupt("the log", 0, "all of its segments are gone")
+        return None
+
+    def _read_bodies(self, checkpoint: CheckpointReader, numbers: list[int]) -> None:
+        wanted = self._replay.load(checkpoint)
+        for number in numbers:
+            if number < checkpoint.segment_number:
+                self._add_segment(number)
+                if number in wanted:
+                    self._is_chain_known = False
+                    self._position = 0
+                    self._read_segment(number, self._disk.segment_size(number), False)
+
+    # The log
+
+    def _read_log(self, numbers: list[int], first: int, first_offset: i64) -> None:
+        expected = first
+        for number in numbers:
+            if number < first:
+                continue
+            if number != expected:
+                self._damaged(f"segments {expected} to {number - 1} are gone")
+            self._add_segment(number)
+            self._read_segment(number, first_offset if number == first else 0, number == numbers[-1])
+            expected = number + 1
+
+    def _add_segment(self, number: int) -> None:
+        segment = SegmentUse(number)
+        segment.size_bytes = self._disk.segment_size(number)
+        self._segments[number] = segment
+
+    def _read_segment(self, number: int, bodies_only_until: i64, is_last: bool) -> None:
+        """Apply every intact batch; of those that begin before `bodies_only_until`, only the bodies asked for."""
+        segment = self._segments[number]
+        data = self._disk.read(number, 0, int(segment.size_bytes))
+        self._report.segment_count += 1
+        self._report.read_bytes += len(data)
+        size: i64 = len(data)
+        at: i64 = SEGMENT_HEADER_SIZE
+        header = try_read_segment_header(data, self._log_id, number)
+        if header is None:
+            if is_last and find_batch(data, 0, self._log_id) is None:
+                self._remove_torn_segment(number, data)
+                return
+            self._damaged(f"{segment_path(number)} has no valid header")
+            self._keep_aside(number)
+            at = 0
+        elif not self._is_chain_known:
+            self._position = header.position
+            self._previous_crc = header.previous_crc
+            self._is_chain_known = True
+        elif header.previous_crc != self._previous_crc or header.position != self._position:
+            self._damaged(f"{segment_path(number)} does not follow the one before it")
+        while at < size:
+            batch = try_read_batch(data, at, self._log_id)
+            if batch is not None and self._is_next(batch) and self._apply(data, batch, segment, bodies_only_until):
+                at = batch.end
+            else:
+                at = self._pass_damage(data, at, segment, is_last)
+
+    def _is_next(self, batch: BatchHeader) -> bool:
+        if not self._is_chain_known:
+            return batch.position >= self._position
+        return batch.position == self._position and batch.previous_crc == self._previous_crc
+
+    def _apply(self, data: bytes, batch: BatchHeader, segment: SegmentUse, bodies_only_until: i64) -> bool:
+        try:
+            self._replay.apply(data, batch, segment, batch.offset < bodies_only_until)
+        except Corrupt as damage:
+            # The checksum holds, so this is what was written: by a newer version, or wrongly.
+            self._damaged(str(damage))
+            self._keep_aside(int(segment.number))
+        self._report.batch_count += 1
+        self._is_chain_known = True
+        self._position = batch.next_position
+        self._previous_crc = batch.crc
+        self._last_records = data[batch.records_offset : batch.end] if batch.end == len(data) else b""
+        self._last_record_count = batch.record_count
+        if batch.mark > self._mark:
+            self._mark = batch.mark
+        if batch.epoch > self._epoch:
+            self._epoch = batch.epoch
+        return True
+
+    def _pass_damage(self, data: bytes, at: i64, segment: SegmentUse, is_last: bool) -> i64:
+        """Something at `at` is not the next batch: cut it or say what it was; returns where to read on."""
+        size: i64 = len(data)
+        number = int(segment.number)
+        found = find_batch(data, at + 1, self._log_id)
+        while found is not None and found.position < self._position:
+            # An older batch in a newer place is a stale block, not a successor.
+            found = find_batch(data, found.offset + 1, self._log_id)
+        if found is None and is_last:
+            self._report.torn_bytes += int(size - at)
+            self._report.notices.append(f"{segment_path(number)}: cut {size - at} bytes of an unfinished write at {at}")
+            self._disk.truncate(number, int(at))
+            segment.size_bytes = at
+            return size
+        until = found.offset if found is not None else size
+        self._damaged(f"{segment_path(number)}: {until - at} bytes at {at} are not what was written{_guess(data, at)}")
+        self._keep_aside(number)
+        return until
+
+    def _remove_torn_segment(self, number: int, data: bytes) -> None:
+        """The last segment was created and never written to, as far as the disk knows."""
+        if data.count(0) != len(data):
+            self._keep_aside(number)
+        self._report.torn_bytes += len(data)
+        self._report.notices.append(f"{segment_path(number)}: removed, it has no valid batch")
+        self._disk.delete_segments([number])
+        del self._segments[number]
+
+    def _damaged(self, sentence: str) -> None:
+        self._report.damage.append(sentence)
+        self._is_chain_known = False
+
+    def _keep_aside(self, number: int) -> None:
+        name = self._disk.keep_aside(number)
+        notice = f"{segment_path(number)} is kept aside as {name}"
+        if notice not in self._report.notices:
+            self._report.notices.append(notice)
+
+    def _check_end(self, checkpoint: CheckpointReader | None) -> None:
+        """The log must reach as far as we once knew it to be durable."""
+        known_end: i64 = self._clean_position
+        if checkpoint is not None and checkpoint.end_position > known_end:
+            known_end = checkpoint.end_position
+        if self._position < known_end:
+            self._damaged(f"the log ends {known_end - self._position} bytes too early")
+            # What follows must not take the place of what is gone.
+            self._position = known_end
+
+    # Going on
+
+    def _place_start(self, numbers: list[int], first: int) -> LogStart:
+        """Where the next batch goes: behind the last one after a clean stop, in a new segment otherwise."""
+        is_clean = self._clean_position == self._position and len(self._report.damage) == 0
+        last = max(self._segments) if len(self._segments) > 0 else 0
+        if is_clean and last >= first:
+            return self._start_in(self._segments[last], self._segments[last].size_bytes)
+        number = max(last + 1, first, numbers[-1] + 1 if len(numbers) > 0 and numbers[-1] in self._segments else 0)
+        fresh = self._start_in(SegmentUse(number), SEGMENT_HEADER_SIZE)
+        if is_clean or len(self._last_records) == 0:
+            return fresh
+        return self._write_last_batch_again(fresh)
+
+    def _start_in(self, segment: SegmentUse, offset: i64) -> LogStart:
+        start = LogStart(self._log_id, segment, offset)
+        start.epoch = self._epoch + 1
+        start.mark = self._mark + 1
+        start.position = self._position
+        start.previous_crc = self._previous_crc
+        return start
+
+    def _write_last_batch_again(self, fresh: LogStart) -> LogStart:
+        records = self._last_records
+        segment = fresh.segment
+        batch = Batch(
+            self._log_id,
+            fresh.epoch,
+            fresh.mark,
+            segment.number,
+            fresh.offset,
+            fresh.position,
+            self._last_record_count,
+            records,
+            [],
+        )
+        header = batch.encode_header(fresh.previous_crc)
+        writer = SegmentWriter(self._disk, fresh.previous_crc)
+        try:
+            writer.commit(batch)
+        except DiskFull:
+            self._report.notices.append("no room to write the last batch again; trusting what was read back")
+            return fresh
+        writer.close()
+        segment.size_bytes = fresh.offset + BATCH_HEADER_SIZE + len(records)
+        data = bytes(int(fresh.offset)) + header + records
+        self._replay.apply(data, BatchHeader(data, fresh.offset), segment, False)
+        self._position = fresh.position + BATCH_HEADER_SIZE + len(records)
+        self._previous_crc = crc_of_header(header)
+        self._mark = fresh.mark
+        return self._start_in(segment, segment.size_bytes)
+
+    def _conclude(self, start: LogStart) -> Recovered:
+        report = self._report
+        replay = self._replay
+        # Whether a message was delivered is only certain if nothing of the log is lost.
+        is_certain = self._clean_position >= 0 and len(report.damage) == 0
+        recovered = Recovered(start)
+        recovered.report = report
+        recovered.queues = replay.finish(not is_certain)
+        recovered.delivered_to = replay.delivered_to
+        recovered.next_queue_id = int(replay.next_queue_id)
+        for queue_id, count in report.missing_counts.items():
+            report.damage.append(f"queue_id {queue_id}: {count} messages are lost")
+        start.next_message_id = replay.next_message_id
+        start.sealed_segments = [
+            self._segments[number] for number in sorted(self._segments) if number != start.segment.number
+        ]
+        return recovered
+
+
+def _guess(data: bytes, at: i64) -> str:
+    """What the damaged place says of itself, if it still looks like a batch."""
+    if at + BATCH_HEADER_SIZE > len(data) or data[at : at + 4] != BATCH_MAGIC:
+        return ""
+    header = BatchHeader(data, at)
+    if header.record_count * 13 > header.records_size:
+        return ""
+    return f" (a batch of {header.record_count} records, mark {header.mark})"

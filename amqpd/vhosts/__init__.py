@@ -1,0 +1,1 @@
+"""Names to things: declare, delete, bind, route, and who may do it."""

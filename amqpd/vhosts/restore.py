@@ -1,0 +1,87 @@
+"""From what was stored to vhosts with exchanges, queues, bindings and messages, at start.
+
+Owns the order in which it is put together and what a first start creates. Stored rows are trusted: they were checked when
+they were declared. Nothing here is logged again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from amqpd.base.limits import Limits
+from amqpd.base.ports import Entropy
+from amqpd.exchanges.exchange import Binding
+from amqpd.exchanges.registry import create
+from amqpd.queues.agenda import Agenda
+from amqpd.queues.arguments import read_options
+from amqpd.queues.queue import Queue
+from amqpd.store.recovered import Recovered
+from amqpd.store.topology import Topology
+from amqpd.vhosts.access import Access
+from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.declare import queue_in
+from amqpd.vhosts.vhost import VHost
+from amqpd.wire.field_table import FieldTable
+
+DEFAULT_USER: Final = "guest"
+SALT_BYTES: Final = 4
+
+
+def restore_vhosts(
+    topology: Topology,
+    recovered: Recovered,
+    limits: Limits,
+    agenda: Agenda,
+    changes: Changes,
+) -> dict[str, VHost]:
+    """Every vhost as it was; the default one is created where there is none yet."""
+    vhosts: dict[str, VHost] = {}
+    for row in topology.vhosts:
+        vhosts[row.name] = VHost(row.name, limits, agenda, changes)
+    if len(vhosts) == 0:
+        vhosts[limits.default_vhost] = VHost(limits.default_vhost, limits, agenda, changes)
+        changes.put_vhost(limits.default_vhost)
+    for exchange in topology.exchanges:
+        vhost = vhosts.get(exchange.vhost)
+        if vhost is not None:
+            arguments = FieldTable(exchange.arguments)
+            vhost.restore_exchange(
+                create(exchange.type_name, exchange.name, True, exchange.auto_delete, exchange.internal, arguments)
+            )
+    for queue_row in topology.queues:
+        vhost = vhosts.get(queue_row.vhost)
+        if vhost is None:
+            continue
+        arguments = FieldTable(queue_row.arguments)
+        options = read_options(arguments, queue_in(queue_row.name, vhost.name))
+        queue = Queue(queue_row.queue_id, queue_row.name, True, queue_row.auto_delete, 0, arguments, options, agenda)
+        vhost.restore_queue(queue)
+        queue_id = int(queue_row.queue_id)
+        queue.restore_watermark(recovered.delivered_to.get(queue_id, 0))
+        for entry in recovered.queues.pop(queue_id, []):
+            queue.restore(entry.message, entry.delivery_count, entry.redelivered)
+    for binding in topology.bindings:
+        vhost = vhosts.get(binding.vhost)
+        if vhost is not None:
+            vhost.restore_binding(
+                Binding(
+                    binding.source,
+                    binding.destination,
+                    binding.to_exchange,
+                    binding.routing_key,
+                    FieldTable(binding.arguments),
+                )
+            )
+    return vhosts
+
+
+def restore_access(topology: Topology, limits: Limits, changes: Changes, entropy: Entropy) -> Access:
+    """Users and permissions as they were; a first start has guest, who may only come from the same machine."""
+    access = Access(limits.loopback_users)
+    access.load(topology.users, topology.permissions)
+    if len(topology.users) == 0:
+        user = access.add_user(DEFAULT_USER, b"guest", entropy.token(SALT_BYTES), ("administrator",))
+        permission = access.set_permissions(DEFAULT_USER, limits.default_vhost, ".*", ".*", ".*")
+        changes.put_user(user.row())
+        changes.put_permission(permission.row())
+    return access

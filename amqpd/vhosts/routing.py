@@ -1,0 +1,121 @@
+"""From exchange and routing key to queues.
+
+Owns the walk over exchange-to-exchange bindings and alternate exchanges, and the cache of what it found. Does not own
+how one exchange matches (exchanges/).
+Invariants: a queue stands in a route once, however many ways lead to it; an exchange is visited once, so cycles end;
+a cached route is exact, because any change of exchanges, queues or bindings drops the whole cache and marks what was
+handed out as stale.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import i64
+
+from amqpd.base.errors import NotFound
+from amqpd.exchanges.exchange import Exchange
+from amqpd.queues.queue import Queue
+from amqpd.store.record import queue_id_bytes
+from amqpd.wire.field_table import FieldTable
+
+if TYPE_CHECKING:
+    from amqpd.vhosts.vhost import VHost
+
+DEFAULT_EXCHANGE: Final = ""
+REPLY_TO_PREFIX: Final = "amq.rabbitmq.reply-to."
+
+
+@final
+class Route:
+    """Where messages with one exchange and routing key go, until `is_stale`."""
+
+    def __init__(self, exchange: Exchange, routing_key: str, queues: list[Queue], by_key_only: bool) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.queues = queues
+        # The common case without a loop: exactly one queue.
+        self.only: Queue | None = queues[0] if len(queues) == 1 else None
+        # queue_ids of the queues that keep persistent messages, as a log record holds them.
+        self.stored_ids = b"".join([queue_id_bytes(queue.queue_id) for queue in queues if queue.is_stored])
+        # False: some exchange on the way looks at headers, so each message is routed by itself.
+        self.by_key_only = by_key_only
+        self.is_stale = False
+
+
+@final
+class RouteCache:
+    def __init__(self, entries_max: i64) -> None:
+        self._routes: dict[bytes, Route] = {}
+        self._entries_max = entries_max
+
+    def get(self, route_key: bytes) -> Route | None:
+        return self._routes.get(route_key)
+
+    def put(self, route_key: bytes, route: Route) -> None:
+        if len(self._routes) >= self._entries_max:
+            self.drop()
+        self._routes[route_key] = route
+
+    def drop(self) -> None:
+        """Names or bindings changed: nothing that was found before may be used again."""
+        if len(self._routes) == 0:
+            return
+        for route in self._routes.values():
+            route.is_stale = True
+        self._routes = {}
+
+
+def split_route_key(route_key: bytes) -> tuple[str, str]:
+    """Exchange name and routing key of two short strings."""
+    size = route_key[0]
+    exchange = route_key[1 : 1 + size]
+    routing_key = route_key[2 + size :]
+    return exchange.decode("utf-8", "surrogateescape"), routing_key.decode("utf-8", "surrogateescape")
+
+
+def find_route(vhost: VHost, exchange_name: str, routing_keys: list[str], headers: FieldTable | None) -> Route:
+    """Walk from one exchange; several routing keys (CC, BCC) share the walk. Raises NotFound for a missing exchange."""
+    exchange = vhost.exchanges.get(exchange_name)
+    if exchange is None:
+        raise NotFound(f"no exchange '{exchange_name}' in vhost '{vhost.name}'")
+    found: dict[str, Queue] = {}
+    by_key_only = True
+    for routing_key in routing_keys:
+        if exchange_name == DEFAULT_EXCHANGE:
+            queue = vhost.find_queue_or_reply(routing_key)
+            if queue is not None:
+                found[routing_key] = queue
+        elif not _walk(vhost, exchange, routing_key, headers, found):
+            by_key_only = False
+    return Route(exchange, routing_keys[0], list(found.values()), by_key_only)
+
+
+def _walk(vhost: VHost, start: Exchange, routing_key: str, headers: FieldTable | None, found: dict[str, Queue]) -> bool:
+    """Add the queues that `start` leads to. False if headers had a say."""
+    by_key_only = True
+    visited: dict[str, None] = {start.name: None}
+    todo: list[Exchange] = [start]
+    while len(todo) > 0:
+        exchange = todo.pop()
+        by_key_only = by_key_only and exchange.by_key_only
+        bindings = exchange.route(routing_key, headers)
+        for binding in bindings:
+            if binding.to_exchange:
+                _visit(vhost, binding.destination, visited, todo)
+            elif binding.destination not in found:
+                queue = vhost.queues.get(binding.destination)
+                if queue is not None:
+                    found[binding.destination] = queue
+        if len(bindings) == 0 and exchange.alternate is not None:
+            _visit(vhost, exchange.alternate, visited, todo)
+    return by_key_only
+
+
+def _visit(vhost: VHost, name: str, visited: dict[str, None], todo: list[Exchange]) -> None:
+    if name in visited:
+        return
+    visited[name] = None
+    exchange = vhost.exchanges.get(name)
+    if exchange is not None:
+        todo.append(exchange)

@@ -1,0 +1,284 @@
+"""One vhost: names to exchanges, queues and bindings.
+
+Owns declare, delete and bind, what follows from them (auto-delete cascades, lost bindings, dropped routes), and which of
+it the topology store hears of. Does not own permissions (access), equivalence rules (declare) or routing (routing).
+Invariant: a binding's source exists, its destination exists, and it stands both at its source and under its destination.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64
+
+from amqpd.base.errors import AccessRefused, NotFound, PreconditionFailed
+from amqpd.base.limits import Limits
+from amqpd.exchanges.exchange import Binding, Exchange
+from amqpd.exchanges.registry import PREDECLARED, check_type, create
+from amqpd.queues.agenda import Agenda
+from amqpd.queues.arguments import ineffective_arguments, read_options, unknown_arguments
+from amqpd.queues.queue import Queue
+from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.declare import (
+    check_new_exchange_name,
+    check_new_queue_name,
+    check_queue_owner,
+    check_same_queue,
+    exchange_in,
+    queue_in,
+)
+from amqpd.vhosts.routing import DEFAULT_EXCHANGE, REPLY_TO_PREFIX, RouteCache
+from amqpd.wire.field_table import EMPTY_TABLE, FieldTable
+
+
+@final
+class VHost:
+    def __init__(self, name: str, limits: Limits, agenda: Agenda, changes: Changes) -> None:
+        self.name = name
+        self.exchanges: dict[str, Exchange] = {}
+        self.queues: dict[str, Queue] = {}
+        self.routes = RouteCache(limits.route_cache_entries_max)
+        self._reply_queues: dict[str, Queue] = {}
+        # Bindings by where they lead: (is an exchange, name) -> bindings by their key.
+        self._bindings_to: dict[tuple[bool, str], dict[tuple[str, bytes], Binding]] = {}
+        self._binding_count: i64 = 0
+        # Queues with x-expires, looked at on every tick.
+        self._expiring: dict[str, Queue] = {}
+        self._limits = limits
+        self._agenda = agenda
+        self.changes = changes
+        for exchange_name, type_name in PREDECLARED:
+            internal = exchange_name == "amq.rabbitmq.trace"
+            self.exchanges[exchange_name] = create(type_name, exchange_name, True, False, internal, EMPTY_TABLE)
+
+    # Look up
+
+    def find_exchange(self, name: str) -> Exchange:
+        exchange = self.exchanges.get(name)
+        if exchange is None:
+            raise NotFound(f"no {exchange_in(name, self.name)}")
+        return exchange
+
+    def find_queue(self, name: str, connection_number: int) -> Queue:
+        """For anything but publishing: an exclusive queue is locked to all but its owner."""
+        queue = self.queues.get(name)
+        if queue is None:
+            raise NotFound(f"no {queue_in(name, self.name)}")
+        check_queue_owner(queue, connection_number, self.name)
+        return queue
+
+    def find_queue_or_reply(self, name: str) -> Queue | None:
+        """For the default exchange, which also reaches the hidden queues of direct reply-to."""
+        queue = self.queues.get(name)
+        if queue is None and name.startswith(REPLY_TO_PREFIX):
+            return self._reply_queues.get(name)
+        return queue
+
+    # Exchanges
+
+    def declare_exchange(
+        self, name: str, type_name: str, durable: bool, auto_delete: bool, internal: bool, arguments: FieldTable
+    ) -> Exchange:
+        existing = self.exchanges.get(name)
+        check_type(type_name)
+        if existing is None:
+            check_new_exchange_name(name)
+            if len(self.exchanges) >= self._limits.exchanges_max:
+                raise PreconditionFailed(
+                    f"vhost '{self.name}' has {len(self.exchanges)} exchanges, the most it may have"
+                )
+        exchange = create(type_name, name, durable, auto_delete, internal, arguments)
+        if existing is not None:
+            difference = existing.difference(type_name, durable, auto_delete, internal, arguments)
+            if difference is not None:
+                raise PreconditionFailed(difference.text(exchange_in(name, self.name)))
+            return existing
+        exchange.check_arguments(exchange_in(name, self.name))
+        self.exchanges[name] = exchange
+        self.routes.drop()
+        if durable:
+            self.changes.put_exchange(self.name, exchange)
+        return exchange
+
+    def restore_exchange(self, exchange: Exchange) -> None:
+        self.exchanges[exchange.name] = exchange
+
+    def delete_exchange(self, name: str, if_unused: bool) -> None:
+        """Idempotent, as RabbitMQ's: a missing exchange is fine."""
+        exchange = self.exchanges.get(name)
+        if exchange is None:
+            return
+        if name.startswith("amq."):
+            raise AccessRefused(f"exchange name '{name}' contains reserved prefix 'amq.*'")
+        if if_unused and len(exchange.bindings) > 0:
+            raise PreconditionFailed(f"{exchange_in(name, self.name)} in use")
+        self._remove_exchange(exchange)
+
+    def _remove_exchange(self, exchange: Exchange) -> None:
+        """Remove it, its bindings at both ends, and every auto-delete exchange that thereby lost its last binding."""
+        todo = [exchange]
+        while len(todo) > 0:
+            gone = todo.pop()
+            if self.exchanges.pop(gone.name, None) is None:
+                continue
+            for binding in list(gone.bindings.values()):
+                self._forget_target(binding)
+            todo.extend(self._drop_bindings_to(True, gone.name))
+            if gone.durable:
+                self.changes.delete_exchange(self.name, gone.name)
+        self.routes.drop()
+
+    # Queues
+
+    def declare_queue(
+        self,
+        name: str,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        connection_number: int,
+        arguments: FieldTable,
+        is_server_named: bool,
+    ) -> Queue:
+        where = queue_in(name, self.name)
+        existing = self.queues.get(name)
+        if existing is not None:
+            check_same_queue(existing, self.name, durable, exclusive, auto_delete, connection_number, arguments)
+            existing.touch()
+            return existing
+        if not is_server_named:
+            check_new_queue_name(name)
+        options = read_options(arguments, where)
+        if len(self.queues) >= self._limits.queues_max:
+            raise PreconditionFailed(f"vhost '{self.name}' has {len(self.queues)} queues, the most it may have")
+        for key in unknown_arguments(arguments):
+            self._agenda.notice(f"{where} was declared with the unknown argument '{key}', which is kept and ignored")
+        for key in ineffective_arguments(arguments):
+            self._agenda.notice(f"{where} was declared with '{key}', which this version keeps but does not act on")
+        owner = connection_number if exclusive else 0
+        queue_id = self.changes.next_queue_id()
+        queue = Queue(queue_id, name, durable, auto_delete, owner, arguments, options, self._agenda)
+        self.restore_queue(queue)
+        self.routes.drop()
+        if queue.is_stored:
+            self.changes.put_queue(self.name, queue_id, name, auto_delete, arguments)
+        return queue
+
+    def restore_queue(self, queue: Queue) -> None:
+        self.queues[queue.name] = queue
+        if queue.options.expires_ms >= 0:
+            self._expiring[queue.name] = queue
+
+    def delete_queue(self, queue: Queue) -> int:
+        """Remove it with its bindings and messages; returns how many were ready."""
+        if queue.is_deleted:
+            return 0
+        self.queues.pop(queue.name, None)
+        self._expiring.pop(queue.name, None)
+        self.routes.drop()
+        if queue.is_stored:
+            self.changes.delete_queue(self.name, queue.queue_id, queue.name)
+        count = queue.delete()
+        for exchange in self._drop_bindings_to(False, queue.name):
+            self._remove_exchange(exchange)
+        return count
+
+    def delete_queues_of(self, connection_number: int) -> None:
+        """Exclusive queues end with their connection."""
+        for queue in [each for each in self.queues.values() if each.owner == connection_number]:
+            self.delete_queue(queue)
+
+    def expire_queues(self) -> None:
+        """Delete what x-expires says; called on every tick."""
+        if len(self._expiring) == 0:
+            return
+        for queue in [each for each in self._expiring.values() if each.is_expired]:
+            self.delete_queue(queue)
+
+    def add_reply_queue(self, queue: Queue) -> None:
+        self._reply_queues[queue.name] = queue
+        self.routes.drop()
+
+    def remove_reply_queue(self, queue: Queue) -> None:
+        self._reply_queues.pop(queue.name, None)
+        self.routes.drop()
+        queue.delete()
+
+    # Bindings
+
+    def bind(self, binding: Binding) -> None:
+        """Idempotent. Source and destination exist, and may be used by who asks; the caller has looked them up."""
+        source = self.find_exchange(binding.source)
+        source.check_binding(binding, self._limits)
+        if self._binding_count >= self._limits.bindings_max:
+            raise PreconditionFailed(
+                f"vhost '{self.name}' has {int(self._binding_count)} bindings, the most it may have"
+            )
+        if not self.restore_binding(binding):
+            return
+        self.routes.drop()
+        if self._is_stored(binding):
+            self.changes.put_binding(self.name, binding)
+
+    def restore_binding(self, binding: Binding) -> bool:
+        """False if it was there."""
+        source = self.exchanges.get(binding.source)
+        if source is None or not source.bind(binding):
+            return False
+        target = (binding.to_exchange, binding.destination)
+        self._bindings_to.setdefault(target, {})[(binding.source, binding.key)] = binding
+        self._binding_count += 1
+        return True
+
+    def unbind(self, binding: Binding) -> None:
+        """Idempotent: an unknown binding is fine."""
+        source = self.find_exchange(binding.source)
+        known = source.bindings.get(binding.key)
+        if known is None:
+            return
+        # Its arguments may have come in another order, and the store knows them as they were.
+        binding = known
+        source.unbind(binding)
+        self._forget_target(binding)
+        self.routes.drop()
+        if self._is_stored(binding):
+            self.changes.delete_binding(self.name, binding)
+        if source.auto_delete and len(source.bindings) == 0:
+            self._remove_exchange(source)
+
+    def bindings_to(self, to_exchange: bool, name: str) -> list[Binding]:
+        return list(self._bindings_to.get((to_exchange, name), {}).values())
+
+    def _forget_target(self, binding: Binding) -> None:
+        target = (binding.to_exchange, binding.destination)
+        bindings = self._bindings_to.get(target)
+        if bindings is None:
+            return
+        if bindings.pop((binding.source, binding.key), None) is not None:
+            self._binding_count -= 1
+        if len(bindings) == 0:
+            self._bindings_to.pop(target, None)
+
+    def _drop_bindings_to(self, to_exchange: bool, name: str) -> list[Exchange]:
+        """Remove every binding that leads to a name that is gone. Returns auto-delete exchanges left without one."""
+        unused: dict[str, Exchange] = {}
+        bindings = self._bindings_to.pop((to_exchange, name), {})
+        self._binding_count -= len(bindings)
+        for binding in bindings.values():
+            source = self.exchanges.get(binding.source)
+            if source is None:
+                continue
+            source.unbind(binding)
+            if source.auto_delete and len(source.bindings) == 0:
+                unused[source.name] = source
+        return list(unused.values())
+
+    def _is_stored(self, binding: Binding) -> bool:
+        """A binding is as durable as both its ends."""
+        if not self.exchanges[binding.source].durable:
+            return False
+        if binding.to_exchange:
+            target = self.exchanges.get(binding.destination)
+            return target is not None and target.durable
+        queue = self.queues.get(binding.destination)
+        return queue is not None and queue.is_stored

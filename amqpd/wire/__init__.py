@@ -1,0 +1,1 @@
+"""Bytes to frames to methods and back; knows no broker."""

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.behaviour.harness import BrokerHarness, Client
+
+
+@pytest.fixture
+def broker() -> BrokerHarness:
+    return BrokerHarness()
+
+
+@pytest.fixture
+def client(broker: BrokerHarness) -> Client:
+    return broker.connect(consumer_cancel_notify=True, connection__blocked=True)
