@@ -24,8 +24,11 @@ from amqpd.channels.session import Session
 from amqpd.connections.connection import Connection
 from amqpd.connections.handshake import OPEN
 from amqpd.queues.agenda import Agenda
+from amqpd.queues.entry import Entry
 from amqpd.store.batch import Batch
+from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
+from amqpd.store.reclaim import Reclaim
 from amqpd.store.recovered import Recovered
 from amqpd.store.topology import Topology
 from amqpd.vhosts.changes import Changes
@@ -62,6 +65,9 @@ class Broker:
         self._released: list[Session] = []
         self._connection_count: i64 = 0
         self._ticked_ms: i64 = 0
+        is_damaged = len(recovered.report.damage) > 0
+        self._reclaim = Reclaim(log, recovered.checkpoint_segment, recovered.next_generation, is_damaged)
+        self._checkpoint: Checkpoint | None = None
 
     # Connections
 
@@ -155,6 +161,8 @@ class Broker:
             connection.tick(monotonic_ms)
         for vhost in list(self.vhosts.values()):
             vhost.expire_queues()
+        if self._checkpoint is None and self._reclaim.is_checkpoint_due(monotonic_ms):
+            self.begin_checkpoint()
         self._finish()
 
     # The disk
@@ -172,6 +180,63 @@ class Broker:
         """Everything up to `mark` is on disk: confirm, and answer what waited for it."""
         self._commits.committed(mark)
         self._finish()
+
+    def begin_checkpoint(self) -> None:
+        """Describe what every durable queue holds, and move what is left in sparse segments to the log's end."""
+        builder = self._reclaim.begin_checkpoint(self.agenda.monotonic_ms)
+        if self._reclaim.mark_leaving():
+            self._move_leaving()
+        for vhost in self.vhosts.values():
+            for queue in vhost.queues.values():
+                if queue.is_stored:
+                    queue.describe_to(builder)
+        for entry in self._unsettled():
+            # Whoever has it may have seen it.
+            builder.add(entry.queue.queue_id, entry.message, entry.delivery_count, True)
+        self._checkpoint = builder.finish()
+
+    def _move_leaving(self) -> None:
+        entries = self._unsettled()
+        for vhost in self.vhosts.values():
+            for queue in vhost.queues.values():
+                if queue.is_stored:
+                    entries.extend(queue.ready.entries())
+        for entry in entries:
+            segment = entry.message.segment
+            if segment is not None and segment.is_leaving:
+                self._log.append_move(entry.message)
+
+    def _unsettled(self) -> list[Entry]:
+        found: list[Entry] = []
+        for connection in self.connections.values():
+            for channel in connection.channels.values():
+                for entry in channel.unsettled():
+                    if entry.queue.is_stored and not entry.queue.is_deleted:
+                        found.append(entry)
+        return found
+
+    def durable_checkpoint(self) -> Checkpoint | None:
+        """A checkpoint that may be written now; the caller writes it and reports `checkpoint_written` or `_failed`."""
+        checkpoint = self._checkpoint
+        if checkpoint is None or checkpoint.mark > self._commits.mark:
+            return None
+        self._checkpoint = None
+        return checkpoint
+
+    def checkpoint_written(self, checkpoint: Checkpoint) -> None:
+        self._reclaim.checkpoint_written(checkpoint)
+
+    def checkpoint_failed(self) -> None:
+        self._reclaim.checkpoint_failed()
+
+    def dead_segments(self) -> list[int]:
+        """Numbers of log segments that nobody needs any more, for the caller to delete; each is named once."""
+        return self._reclaim.take_dead(self._commits.mark, self.needs_seal)
+
+    @property
+    def log_position(self) -> int:
+        """Where the log ends; a clean stop notes it."""
+        return int(self._log.position)
 
     # The operator's side
 

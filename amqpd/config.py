@@ -104,14 +104,6 @@ def _share(value: object) -> float:
     return share
 
 
-def _boolean(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    raise ValueError("must be true or false")
-
-
 def _strings(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -154,7 +146,6 @@ SETTINGS: Final[dict[str, Callable[[object], object]]] = {
 }
 
 _LIMIT_PARSERS: Final[dict[type, Callable[[object], object]]] = {
-    bool: _boolean,
     int: _integer,
     str: _text,
     tuple: _strings,

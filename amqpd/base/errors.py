@@ -54,12 +54,12 @@ class AmqpError(Exception):
 
     @property
     def reply_text(self) -> str:
-        """`NAME - explanation`, cut to the 255 bytes of a short string."""
+        """`NAME - explanation`, cut to the 255 bytes of a short string, the last three of them dots, as RabbitMQ does."""
         text = f"{REPLY_NAMES[self.reply_code]} - {self.explanation}"
         raw = text.encode("utf-8", "replace")
         if len(raw) <= REPLY_TEXT_BYTES_MAX:
             return text
-        return raw[:REPLY_TEXT_BYTES_MAX].decode("utf-8", "ignore")
+        return raw[: REPLY_TEXT_BYTES_MAX - 3].decode("utf-8", "ignore") + "..."
 
 
 class SoftError(AmqpError):

@@ -28,8 +28,6 @@ class Limits:
     default_vhost: str = "/"
     # These users may only come from the same machine, whatever their password.
     loopback_users: tuple[str, ...] = ("guest",)
-    # RabbitMQ answers `immediate` with 540, and so do we unless somebody brings the pre-3.0 behaviour back.
-    immediate_supported: bool = False
 
     # The connection, before and after login.
     connections_max: int = 10_000
@@ -47,22 +45,15 @@ class Limits:
     heartbeat_s: int = 60
     # How long a closing connection waits for the peer's close-ok before the socket is simply closed.
     close_timeout_ms: int = 10_000
-    login_failures_per_host_per_minute_max: int = 10
 
     # Content.
     message_bytes_max: int = 128 * MIB
     # Messages of one connection whose content has not fully arrived.
     partial_bytes_max: int = 256 * MIB
-    partial_timeout_ms: int = 60_000
-    table_depth_max: int = 16
-    table_entries_max: int = 1024
-    table_key_bytes_max: int = 128
 
     # One channel.
     consumers_per_channel_max: int = 1024
-    prefetch_max: int = 65_535
-    # Persistent publishes of one connection that wait for the disk; beyond either, its socket is not read.
-    unconfirmed_max: int = 65_536
+    # When more than this waits for the disk, whoever publishes is not read until the disk has followed.
     unconfirmed_bytes_max: int = 64 * MIB
     tx_operations_max: int = 65_536
     tx_bytes_max: int = 64 * MIB
@@ -71,8 +62,7 @@ class Limits:
     outgoing_bytes_max: int = 4 * MIB
     outgoing_stalled_timeout_ms: int = 60_000
 
-    # What names stand for. Vhosts are a node's, the next three are a vhost's.
-    vhosts_max: int = 10_000
+    # What names stand for: queues, exchanges and bindings of one vhost.
     queues_max: int = 50_000
     exchanges_max: int = 50_000
     bindings_max: int = 500_000
@@ -83,7 +73,6 @@ class Limits:
     topic_words_max: int = 128
     headers_arguments_max: int = 64
     extra_routing_keys_max: int = 128
-    exchange_hops_max: int = 64
     route_cache_entries_max: int = 65_536
 
     # The log.
@@ -105,8 +94,6 @@ class Limits:
             return f"message_bytes_max must be from 1 to {512 * MIB}"
         if self.partial_bytes_max < self.message_bytes_max:
             return "partial_bytes_max must not be below message_bytes_max"
-        if not 1 <= self.prefetch_max <= 65_535:
-            return "prefetch_max must be from 1 to 65535"
         if not MIB <= self.segment_bytes <= 1024 * MIB:
             return f"segment_bytes must be from {MIB} to {1024 * MIB}"
         if len(self.version.split(".")) != 3 or not self.version.replace(".", "").isdigit():

@@ -19,6 +19,8 @@ class SegmentUse:
         self.size_bytes: i64 = 0
         self.live_count: i64 = 0
         self.live_bytes: i64 = 0
+        # So little of it is live that its messages are being moved out; set by reclaim.
+        self.is_leaving = False
 
 
 @final

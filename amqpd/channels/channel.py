@@ -21,6 +21,7 @@ from amqpd.base.errors import (
     FrameError,
     NotImplementedFault,
     PreconditionFailed,
+    ResourceFault,
     SyntaxFault,
     UnexpectedFrame,
 )
@@ -89,6 +90,7 @@ class Channel:
         self._header = b""
         self._body_left: i64 = 0
         self._bodies: list[bytes] = []
+        self._partial_bytes: i64 = 0
 
     # Content, as frames bring it
 
@@ -153,10 +155,24 @@ class Channel:
             else:
                 self._bodies.append(data[at:end])
                 body = b"".join(self._bodies)
-                self._bodies = []
+                self._drop_partial()
                 self._complete(body)
         else:
             self._bodies.append(data[at:end])
+            self._count_partial(end - at)
+
+    def _count_partial(self, size: i64) -> None:
+        """Many channels, each with a big message that never ends, must not fill the memory."""
+        session = self.session
+        self._partial_bytes += size
+        session.partial_bytes += size
+        if session.partial_bytes > session.limits.partial_bytes_max:
+            raise ResourceFault(f"more than {session.limits.partial_bytes_max} bytes of unfinished messages")
+
+    def _drop_partial(self) -> None:
+        self._bodies = []
+        self.session.partial_bytes -= self._partial_bytes
+        self._partial_bytes = 0
 
     # Publish
 
@@ -364,6 +380,13 @@ class Channel:
         for settle in settles:
             self.unacked.put_back(settle.delivery_tag, settle.entry)
 
+    def unsettled(self) -> list[Entry]:
+        """Every message that this channel has and some queue still counts as unacked."""
+        found = self.unacked.entries()
+        if self.transaction is not None:
+            found.extend([settle.entry for settle in self.transaction.settles])
+        return found
+
     # Consumers
 
     def consumer_cancelled(self, consumer: Consumer) -> None:
@@ -395,7 +418,7 @@ class Channel:
             self.reject(entry, True)
         if self.confirms is not None:
             self.confirms.is_closed = True
-        self._bodies = []
+        self._drop_partial()
         self._content = CONTENT_NONE
 
     def close(self) -> None:

@@ -49,6 +49,8 @@ class Session(CommitWaiter):
         # Client capabilities that the server acts on.
         self.wants_cancel_notify = False
         self.wants_blocked = False
+        # Bytes of messages whose content has not fully arrived.
+        self.partial_bytes: i64 = 0
         # A resource alarm stops whoever publishes, until it is over.
         self.is_blocked = False
         # While a reply waits for the disk nothing more of this connection is handled, so order is kept.

@@ -97,6 +97,14 @@ class Unacked:
         self.count -= len(taken)
         return taken
 
+    def entries(self) -> list[Entry]:
+        """Everything unacked, oldest first; it stays unacked."""
+        found = list(self._old.values())
+        for entry in self._items[self._head :]:
+            if entry is not None:
+                found.append(entry)
+        return found
+
     def take_all(self) -> list[Entry]:
         return self.take_through(self._base + len(self._items))
 

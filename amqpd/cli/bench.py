@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -43,8 +43,21 @@ def bench_command(**given: Any) -> None:
     raise typer.Exit(run_and_print(options))
 
 
-# The fields of the dataclass are the parameters of the command: each option is written down once.
-bench_command.__signature__ = inspect.signature(Options, eval_str=True)  # type: ignore[attr-defined]
+def signature() -> inspect.Signature:
+    """The fields of the dataclass are the parameters of the command: each option is written down once."""
+    hints = get_type_hints(Options, include_extras=True)
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name]
+            )
+            for each in fields(Options)
+            if each.init
+        ]
+    )
+
+
+bench_command.__signature__ = signature()  # type: ignore[attr-defined]
 bench_command.__doc__ = HELP
 
 

@@ -80,6 +80,8 @@ PROTOCOL_HEADERS: Final = (PROTOCOL_HEADER, b"AMQP\x01\x01\x00\x09", b"AMQP\x01\
 REFUSED_MS: Final = 1000
 # Unhandled input of a held connection beyond which its socket is not read.
 HELD_INPUT_BYTES_MAX: Final = 1 << 20
+# All that still counts once frames can't be told apart any more.
+CLOSE_OK_FRAME: Final = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x33\xce"
 
 
 @final
@@ -106,6 +108,9 @@ class Connection:
         self._deadline_ms: i64 = broker.agenda.monotonic_ms + broker.limits.handshake_timeout_ms
         self._input = b""
         self._at: i64 = 0
+        # After a frame with a wrong size or end nothing says where the next one begins.
+        self._is_framing_lost = False
+        self._bytes_before_open: i64 = 0
         # The method on channel 0 that an error is about.
         self._method_index: int = 0
         self._last_number: i64 = -1
@@ -138,11 +143,20 @@ class Connection:
 
     def receive(self, data: bytes) -> None:
         self._heartbeats.received(self._agenda.monotonic_ms)
+        if self.session is None:
+            self._count_before_open(len(data))
         if len(self._input) > 0:
             data = self._input + data
         self._input = data
         self._at = 0
         self._handle_input()
+
+    def _count_before_open(self, size: i64) -> None:
+        """Whoever has not logged in may not make us work or remember much."""
+        self._bytes_before_open += size
+        if self._bytes_before_open > self._limits.bytes_before_open_max and self.state < CLOSING:
+            self._agenda.notice(f"{self.describe()} sent too much before connection.open, dropped")
+            self._end()
 
     def resume(self) -> None:
         """Go on with what has been received already."""
@@ -150,7 +164,8 @@ class Connection:
             self._handle_input()
 
     def _handle_input(self) -> None:
-        if self.state == HEADER and not self._take_protocol_header():
+        if self.state == CLOSED or (self.state == HEADER and not self._take_protocol_header()):
+            self._input = self._input if self.state == HEADER else b""
             return
         while not self._handled_all():
             pass
@@ -176,7 +191,7 @@ class Connection:
 
     def _take_protocol_header(self) -> bool:
         data = self._input
-        if len(data) < 8 and PROTOCOL_HEADER.startswith(data[:4]):
+        if len(data) < len(PROTOCOL_HEADER):
             return False
         if data[:8] in PROTOCOL_HEADERS:
             self._at = 8
@@ -186,12 +201,20 @@ class Connection:
         # AMQP 0-9-1 4.2.2: "If the server does not recognise the ... protocol it MUST respond with the protocol header
         # it supports, and close".
         self._agenda.notice(f"{self.describe()} does not speak AMQP 0-9-1: {_guess(data)}")
-        if data[:4] == b"AMQP" or len(data) >= 8:
-            self.outbox.writer.write(PROTOCOL_HEADER)
+        self.outbox.writer.write(PROTOCOL_HEADER)
         self._end()
         return False
 
+    def _seek_close_ok(self) -> None:
+        if self._input.find(CLOSE_OK_FRAME, self._at) >= 0:
+            self._end()
+        else:
+            self._at = max(self._at, len(self._input) - len(CLOSE_OK_FRAME) + 1)
+
     def _handle_frames(self) -> None:
+        if self._is_framing_lost:
+            self._seek_close_ok()
+            return
         data = self._input
         pos: i64 = self._at
         size_of_input: i64 = len(data)
@@ -203,13 +226,15 @@ class Connection:
             number = i64(read_i16_be(data, pos + 1)) & 0xFFFF
             size = i64(read_i32_be(data, pos + 3)) & 0xFFFFFFFF
             if size > self.frame_max - 8:
-                self._at = size_of_input
+                self._at = pos + 7
+                self._is_framing_lost = True
                 raise FrameError(_too_large(frame_type, int(number), int(size), int(self.frame_max)))
             end = pos + 7 + size
             if end >= size_of_input:
                 return
             if data[end] != FRAME_END:
-                self._at = size_of_input
+                self._at = end + 1
+                self._is_framing_lost = True
                 raise FrameError(_bad_end(frame_type, int(number), int(size), data[end]))
             at = pos + 7
             pos = end + 1
@@ -464,7 +489,9 @@ class Connection:
 
     def _failed_index(self) -> int:
         channel = self._last_channel
-        return int(channel.method_index) if channel is not None and self._last_number > 0 else self._method_index
+        index = int(channel.method_index) if channel is not None and self._last_number > 0 else self._method_index
+        # A class id above 32767 reads as a negative number.
+        return index & 0xFFFFFFFF
 
     def release(self) -> None:
         """Give back everything: consumers first, so that nothing requeued comes back to this connection."""

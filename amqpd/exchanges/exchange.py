@@ -173,7 +173,9 @@ def _shown_alone(table: FieldTable, key: str) -> str:
     """RabbitMQ names the type only where the other side has no value at all."""
     if not table.has(key):
         return "none"
-    return f"the value {_shown(table.get(key))} of type '{type_name(table.tag(key))}'"
+    value = table.get(key)
+    shown = "'undefined'" if value is None else _shown(value)
+    return f"the value {shown} of type '{type_name(table.tag(key))}'"
 
 
 def _shown(value: object) -> str:

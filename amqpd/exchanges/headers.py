@@ -20,7 +20,7 @@ from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import DEFAULTS, Limits
 from amqpd.exchanges.canonical import VOID_FORM, match_form
 from amqpd.exchanges.exchange import Binding, Exchange
-from amqpd.wire.field_table import FieldTable, type_name
+from amqpd.wire.field_table import FieldTable, Timestamp, type_name
 
 X_MATCH: Final = "x-match"
 X_MATCHES: Final = ("all", "any", "all-with-x", "any-with-x")
@@ -43,7 +43,7 @@ class Condition:
         for key, wanted in self.wanted.items():
             form = forms.get(key)
             matched = form is not None and (form == wanted or wanted == VOID_FORM)
-            if matched is self.any_is_enough:
+            if matched == self.any_is_enough:
                 return matched
         return not self.any_is_enough
 
@@ -107,6 +107,8 @@ def erlang_term(value: object) -> str:
         return _erlang_binary(value.encode("utf-8", "surrogateescape"))
     if isinstance(value, bytes):
         return _erlang_binary(value)
+    if isinstance(value, Timestamp):
+        return str(value.seconds)
     return str(value)
 
 

@@ -17,6 +17,7 @@ from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.consumers import Consumer, Consumers
 from amqpd.queues.entry import Entry
 from amqpd.queues.ready import Ready
+from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.wire.field_table import FieldTable
 
 
@@ -65,6 +66,12 @@ class Queue:
                 self._hand_over_new(message, consumer)
                 return
         self.ready.append(Entry(message, self))
+
+    def describe_to(self, checkpoint: CheckpointBuilder) -> None:
+        """What of this queue a restart needs to know; unacked messages are described by who has them."""
+        checkpoint.add_delivered(self.queue_id, self._delivered_to)
+        for entry in self.ready.entries():
+            checkpoint.add(self.queue_id, entry.message, entry.delivery_count, entry.redelivered)
 
     def restore(self, message: Message, delivery_count: i64, redelivered: bool) -> None:
         """Put back what recovery found; called in message_id order, before any consumer."""

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 BACKLOG = 4096
 
 
+# uvloop reads into a buffer of 256 KiB; what fills (nearly) all of it comes from a peer that has more to say.
+READ_BYTES_FULL = 200 * 1024
+
+
 class Peers:
     """What all peers share, and those of them that need watching."""
 
@@ -90,6 +94,11 @@ class Peer(asyncio.Protocol):
         turn.broker.receive(connection, data)
         if not connection.reading:
             self._read_or_not()
+        elif len(data) >= READ_BYTES_FULL and self._is_reading:
+            # There is more: the loop would read up to 32 such buffers before anything leaves. Others come first.
+            self._is_reading = False
+            self._transport.pause_reading()
+            turn.resting.append(self)
 
     def pause_writing(self) -> None:
         self._turn.begin()
@@ -130,6 +139,13 @@ class Peer(asyncio.Protocol):
             self._watch()
         else:
             self._read_or_not()
+
+    def rested(self) -> None:
+        """The turn in which this peer had filled its buffer is over."""
+        self._read_or_not()
+
+    def abort(self) -> None:
+        self._transport.abort()
 
     def _read_or_not(self) -> None:
         reading = self._connection.reading

@@ -34,6 +34,12 @@ class Flushable(Protocol):
     def flush(self) -> None:
         """Write what the connection has for its peer, and close the socket if the connection is done."""
 
+    def abort(self) -> None:
+        """Close the socket now, whatever waits for it."""
+
+    def rested(self) -> None:
+        """Go on reading, if the connection wants to."""
+
 
 class Turn:
     def __init__(self, loop: asyncio.AbstractEventLoop, broker: Broker, writer: BatchWriter, notices: Notices) -> None:
@@ -41,6 +47,8 @@ class Turn:
         self.is_open = False
         # Who has a socket.
         self.peers: dict[Connection, Flushable] = {}
+        # Peers that are not read again before this turn has ended.
+        self.resting: list[Flushable] = []
         self._loop = loop
         self._writer = writer
         self._notices = notices
@@ -87,9 +95,14 @@ class Turn:
         # The disk first: it works while the sockets are written.
         self._seal()
         for connection in broker.woken():
-            peer = self.peers.get(connection)
-            if peer is not None:
-                peer.flush()
+            woken = self.peers.get(connection)
+            if woken is not None:
+                woken.flush()
+        if self.resting:
+            resting = self.resting
+            self.resting = []
+            for peer in resting:
+                peer.rested()
         if broker.has_work:
             # Deliveries that a full outbox had stopped. A turn of their own, so that others are read in between.
             self.begin()

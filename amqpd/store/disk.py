@@ -57,6 +57,10 @@ class Disk:
     def read_checkpoint(self, generation: int) -> bytes:
         raise NotImplementedError
 
+    def keep_checkpoint_aside(self, generation: int) -> None:
+        """A damaged checkpoint counts no more, but is kept under another name."""
+        raise NotImplementedError
+
     def write_checkpoint(self, generation: int, data: bytes) -> None:
         """Atomic and durable when it returns; afterwards only this generation and the one before it are kept."""
         raise NotImplementedError

@@ -57,4 +57,7 @@ class Recovered:
         self.next_queue_id = 1
         # Every message of the queue up to this id may have been delivered.
         self.delivered_to: dict[int, int] = {}
+        # Where the newest checkpoint's replay begins (0: there is none), and what the next one is called.
+        self.checkpoint_segment: i64 = 0
+        self.next_generation = 1
         self.report = RecoveryReport()

@@ -59,44 +59,53 @@ class _Recovery:
         self._report = RecoveryReport()
         self._replay = Replay(known_queue_ids, self._report)
         self._segments: dict[int, SegmentUse] = {}
+        # Replay begins here: the checkpoint's position, or the beginning of the log.
+        self._first = 1
+        self._first_offset: i64 = 0
+        self._next_generation = 1
+        self._bad_generations: list[int] = []
         # The chain: what the next batch must say of the one before it. Unknown before the first, and behind damage.
         self._is_chain_known = False
         self._position: i64 = 0
         self._previous_crc: i64 = 0
         self._mark: i64 = 0
         self._epoch: i64 = 0
-        # The last batch of all: its records, and how many.
+        # The last batch of all, unless it is sure to be durable: its records, and how many.
         self._last_records = b""
         self._last_record_count: i64 = 0
 
     def run(self) -> Recovered:
         numbers = self._disk.segment_numbers()
         checkpoint = self._find_checkpoint(numbers)
-        first = 1
-        first_offset: i64 = 0
+        known_end: i64 = self._clean_position
         if checkpoint is not None:
-            first = int(checkpoint.segment_number)
-            first_offset = checkpoint.offset
+            self._first = int(checkpoint.segment_number)
+            self._first_offset = checkpoint.offset
             self._mark = checkpoint.mark
-            self._read_bodies(checkpoint, numbers)
+            self._read_bodies(numbers, self._replay.load(checkpoint))
+            known_end = max(known_end, checkpoint.end_position)
+        self._read_log(numbers)
+        if checkpoint is not None and self._position < checkpoint.position:
+            # Nothing was written since, so the segment that the checkpoint names may not exist yet.
             self._position = checkpoint.position
-            self._is_chain_known = False
-        self._read_log(numbers, first, first_offset)
-        self._check_end(checkpoint)
-        start = self._place_start(numbers, first)
-        return self._conclude(start)
+        self._check_end(known_end)
+        return self._conclude(self._place_start())
 
     # The checkpoint
 
     def _find_checkpoint(self, numbers: list[int]) -> CheckpointReader | None:
         disk = self._disk
         generations = disk.checkpoint_generations()
+        if len(generations) > 0:
+            self._next_generation = generations[-1] + 1
         for generation in reversed(generations):
             try:
-                data = disk.read_checkpoint(generation)
-                checkpoint = CheckpointReader(data, self._log_id, f"checkpoint {generation}")
+                checkpoint = CheckpointReader(
+                    disk.read_checkpoint(generation), self._log_id, f"checkpoint {generation}"
+                )
             except Corrupt as damage:
                 self._report.notices.append(f"{damage}; using the one before it")
+                self._bad_generations.append(generation)
                 continue
             self._report.checkpoint_generation = generation
             return checkpoint
@@ -106,27 +115,31 @@ class _Recovery:
             raise Corrupt("the log", 0, "all of its segments are gone")
         return None
 
-    def _read_bodies(self, checkpoint: CheckpointReader, numbers: list[int]) -> None:
-        wanted = self._replay.load(checkpoint)
+    def _read_bodies(self, numbers: list[int], wanted: dict[int, int]) -> None:
+        """Segments before the checkpoint's position; what they say besides bodies is known already."""
         for number in numbers:
-            if number < checkpoint.segment_number:
+            if number < self._first:
                 self._add_segment(number)
                 if number in wanted:
-                    self._is_chain_known = False
-                    self._position = 0
-                    self._read_segment(number, self._disk.segment_size(number), False)
+                    self._begin_chain()
+                    self._read_segment(number, False)
+        self._begin_chain()
+
+    def _begin_chain(self) -> None:
+        self._is_chain_known = False
+        self._position = 0
 
     # The log
 
-    def _read_log(self, numbers: list[int], first: int, first_offset: i64) -> None:
-        expected = first
+    def _read_log(self, numbers: list[int]) -> None:
+        expected = self._first
         for number in numbers:
-            if number < first:
+            if number < self._first:
                 continue
             if number != expected:
                 self._damaged(f"segments {expected} to {number - 1} are gone")
             self._add_segment(number)
-            self._read_segment(number, first_offset if number == first else 0, number == numbers[-1])
+            self._read_segment(number, number == numbers[-1])
             expected = number + 1
 
     def _add_segment(self, number: int) -> None:
@@ -134,8 +147,8 @@ class _Recovery:
         segment.size_bytes = self._disk.segment_size(number)
         self._segments[number] = segment
 
-    def _read_segment(self, number: int, bodies_only_until: i64, is_last: bool) -> None:
-        """Apply every intact batch; of those that begin before `bodies_only_until`, only the bodies asked for."""
+    def _read_segment(self, number: int, is_last: bool) -> None:
+        """Apply every intact batch; of those before the checkpoint's position, only the bodies it asks for."""
         segment = self._segments[number]
         data = self._disk.read(number, 0, int(segment.size_bytes))
         self._report.segment_count += 1
@@ -158,7 +171,9 @@ class _Recovery:
             self._damaged(f"{segment_path(number)} does not follow the one before it")
         while at < size:
             batch = try_read_batch(data, at, self._log_id)
-            if batch is not None and self._is_next(batch) and self._apply(data, batch, segment, bodies_only_until):
+            if batch is not None and self._is_next(batch):
+                is_known = number < self._first or (number == self._first and batch.offset < self._first_offset)
+                self._apply(data, batch, segment, is_known)
                 at = batch.end
             else:
                 at = self._pass_damage(data, at, segment, is_last)
@@ -168,24 +183,21 @@ class _Recovery:
             return batch.position >= self._position
         return batch.position == self._position and batch.previous_crc == self._previous_crc
 
-    def _apply(self, data: bytes, batch: BatchHeader, segment: SegmentUse, bodies_only_until: i64) -> bool:
-        try:
-            self._replay.apply(data, batch, segment, batch.offset < bodies_only_until)
-        except Corrupt as damage:
-            # The checksum holds, so this is what was written: by a newer version, or wrongly.
-            self._damaged(str(damage))
-            self._keep_aside(int(segment.number))
+    def _apply(self, data: bytes, batch: BatchHeader, segment: SegmentUse, bodies_only: bool) -> None:
+        self._replay.apply(data, batch, segment, bodies_only)
         self._report.batch_count += 1
         self._is_chain_known = True
         self._position = batch.next_position
         self._previous_crc = batch.crc
-        self._last_records = data[batch.records_offset : batch.end] if batch.end == len(data) else b""
-        self._last_record_count = batch.record_count
         if batch.mark > self._mark:
             self._mark = batch.mark
         if batch.epoch > self._epoch:
             self._epoch = batch.epoch
-        return True
+        # Whatever the checkpoint covers was synced before the checkpoint was written, and whatever has something behind
+        # it was synced before that was written.
+        is_sure = bodies_only or batch.end < len(data)
+        self._last_records = b"" if is_sure else data[batch.records_offset : batch.end]
+        self._last_record_count = batch.record_count
 
     def _pass_damage(self, data: bytes, at: i64, segment: SegmentUse, is_last: bool) -> i64:
         """Something at `at` is not the next batch: cut it or say what it was; returns where to read on."""
@@ -225,11 +237,8 @@ class _Recovery:
         if notice not in self._report.notices:
             self._report.notices.append(notice)
 
-    def _check_end(self, checkpoint: CheckpointReader | None) -> None:
+    def _check_end(self, known_end: i64) -> None:
         """The log must reach as far as we once knew it to be durable."""
-        known_end: i64 = self._clean_position
-        if checkpoint is not None and checkpoint.end_position > known_end:
-            known_end = checkpoint.end_position
         if self._position < known_end:
             self._damaged(f"the log ends {known_end - self._position} bytes too early")
             # What follows must not take the place of what is gone.
@@ -237,14 +246,13 @@ class _Recovery:
 
     # Going on
 
-    def _place_start(self, numbers: list[int], first: int) -> LogStart:
+    def _place_start(self) -> LogStart:
         """Where the next batch goes: behind the last one after a clean stop, in a new segment otherwise."""
         is_clean = self._clean_position == self._position and len(self._report.damage) == 0
         last = max(self._segments) if len(self._segments) > 0 else 0
-        if is_clean and last >= first:
+        if is_clean and last >= self._first and self._segments[last].size_bytes > SEGMENT_HEADER_SIZE:
             return self._start_in(self._segments[last], self._segments[last].size_bytes)
-        number = max(last + 1, first, numbers[-1] + 1 if len(numbers) > 0 and numbers[-1] in self._segments else 0)
-        fresh = self._start_in(SegmentUse(number), SEGMENT_HEADER_SIZE)
+        fresh = self._start_in(SegmentUse(max(last + 1, self._first)), SEGMENT_HEADER_SIZE)
         if is_clean or len(self._last_records) == 0:
             return fresh
         return self._write_last_batch_again(fresh)
@@ -292,10 +300,15 @@ class _Recovery:
         replay = self._replay
         # Whether a message was delivered is only certain if nothing of the log is lost.
         is_certain = self._clean_position >= 0 and len(report.damage) == 0
+        for generation in self._bad_generations:
+            # Only now: a start that is refused must be refused the next time too.
+            self._disk.keep_checkpoint_aside(generation)
         recovered = Recovered(start)
         recovered.report = report
         recovered.queues = replay.finish(not is_certain)
         recovered.delivered_to = replay.delivered_to
+        recovered.checkpoint_segment = self._first if report.checkpoint_generation > 0 else 0
+        recovered.next_generation = self._next_generation
         recovered.next_queue_id = int(replay.next_queue_id)
         for queue_id, count in report.missing_counts.items():
             report.damage.append(f"queue_id {queue_id}: {count} messages are lost")

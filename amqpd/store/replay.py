@@ -13,7 +13,6 @@ from typing import final
 from librt.strings import read_i64_le
 from mypy_extensions import i64
 
-from amqpd.base.errors import Corrupt
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BatchHeader
 from amqpd.store.checkpoint import ENTRY, CheckpointReader
@@ -31,6 +30,7 @@ from amqpd.store.record import (
     read_u32,
 )
 from amqpd.store.recovered import RecoveredEntry, RecoveryReport
+from amqpd.store.segment import UnknownFormat
 
 
 @final
@@ -80,13 +80,13 @@ class Replay:
     # The log
 
     def apply(self, data: bytes, batch: BatchHeader, segment: SegmentUse, bodies_only: bool) -> None:
-        """All records of one intact batch. Corrupt, with nothing of the batch applied, if they make no sense."""
+        """All records of one intact batch. UnknownFormat, with nothing of the batch applied, if we can't read them all."""
         self._check(data, batch, segment)
         at = batch.records_offset
         end = batch.end
         while at < end:
             kind: i64 = data[at]
-            if kind == MESSAGE or kind == MOVE:
+            if kind in (MESSAGE, MOVE):
                 at = self._apply_message(data, at, segment, bodies_only)
             elif bodies_only:
                 at += _size_of(data, at, end)
@@ -109,13 +109,12 @@ class Replay:
         while at < end:
             size = _size_of(data, at, end)
             if size == 0:
-                raise Corrupt(f"segment {segment.number}", int(at), "a record that this version can't read")
+                break
             at += size
             count += 1
-        if count != batch.record_count:
-            raise Corrupt(
-                f"segment {segment.number}", int(batch.offset), f"{count} records instead of {batch.record_count}"
-            )
+        if count != batch.record_count or at != end:
+            # The checksum holds: this is what was written, but not by us.
+            raise UnknownFormat(f"segment {segment.number} has a record at byte {at} that this version can't read")
         self._report.record_count += int(count)
 
     def _apply_message(self, data: bytes, at: i64, segment: SegmentUse, bodies_only: bool) -> i64:
@@ -241,7 +240,7 @@ def _size_of(data: bytes, at: i64, end: i64) -> i64:
     """The size of the record at `at`; 0 if there is no whole record of a known kind."""
     kind: i64 = data[at]
     size: i64 = 0
-    if kind == MESSAGE or kind == MOVE:
+    if kind in (MESSAGE, MOVE):
         if at + MESSAGE_FIXED_SIZE > end:
             return 0
         size = MESSAGE_FIXED_SIZE + read_u16(data, at + 17) + 4 * read_u32(data, at + 19)

@@ -68,10 +68,10 @@ class Histogram:
             index = (shift << SUB_BITS) + ((value >> (shift - 1)) & (SUB_COUNT - 1))
         self._buckets[index] += times
 
-    def percentile(self, fraction: float) -> float:
+    def percentile(self, fraction: float) -> int:
         """The upper edge of the bucket below which `fraction` of all values lie; 0 when nothing was recorded."""
         if self.count == 0:
-            return 0.0
+            return 0
         wanted = int(fraction * int(self.count) + 0.999999)
         if wanted < 1:
             wanted = 1
@@ -79,9 +79,8 @@ class Histogram:
         for index, times in enumerate(self._buckets):
             seen += times
             if seen >= wanted:
-                edge = upper_edge(index)
-                return float(min(edge, self.value_max))
-        return float(self.value_max)
+                return min(upper_edge(index), int(self.value_max))
+        return int(self.value_max)
 
     def mean(self) -> float:
         return self.value_sum / self.count if self.count else 0.0

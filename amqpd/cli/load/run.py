@@ -279,8 +279,8 @@ class LoadRun:
             return self.settings.drain
         if not self.settings.count:
             return False
-        return all([publisher.is_finished() for publisher in fleet.publishers]) and not any(
-            [connection.has_waiting() for connection in fleet.producers]
+        return all(publisher.is_finished() for publisher in fleet.publishers) and not any(
+            connection.has_waiting() for connection in fleet.producers
         )
 
     def _end_window(self, now_ns: int) -> None:

@@ -32,7 +32,7 @@ def _number(parse: Any, names: str, panel: str, text: str = "", **more: Any) -> 
     def read(value: object) -> float:
         # A default comes here as the number that it is.
         try:
-            return parse(str(value)) if isinstance(value, str) else value  # type: ignore[no-any-return,return-value]
+            return parse(str(value)) if isinstance(value, str) else value  # type: ignore[return-value]
         except LoadError as error:
             raise typer.BadParameter(str(error)) from None
 
@@ -97,7 +97,7 @@ class Settings:
     ] = None
     bind_arg: Annotated[list[str] | None, _queue("--bind-arg", **_PAIR)] = None
     fanout: Annotated[
-        int, _queue("--fanout", "queues that a message reaches [default: all for a fanout, else 1]", **_UNSHOWN)
+        int, _queue("--fanout", "queues that a message reaches (default: all for a fanout, else 1)", **_UNSHOWN)
     ] = 0
     purge: Annotated[bool, _queue("--purge", "empty the queues before the run")] = False
     delete: Annotated[bool, _queue("--delete", "delete queues and exchange after the run")] = False
@@ -117,7 +117,7 @@ class Settings:
 
     confirm: Annotated[int, _count("--confirm", "confirms, at most so many outstanding per producer; 0 for none")] = 0
     batch: Annotated[
-        int, _count("--batch", "publish when so many fit [default: a tenth of --confirm, at most 100]", **_UNSHOWN)
+        int, _count("--batch", "publish when so many fit (default: a tenth of --confirm, at most 100)", **_UNSHOWN)
     ] = 0
     prefetch: Annotated[int, _count("--prefetch", "0 for no limit")] = 0
     ack_every: Annotated[int, _count("--ack-every", "1: each message, N: each Nth with multiple, 0: no-ack")] = 1
@@ -126,7 +126,7 @@ class Settings:
         float, _number(parse_number, "--rate", "Pace and end", "messages a second in total; 0: as fast as possible")
     ] = 0.0
     duration_s: Annotated[
-        float, _pace("--duration", "[default: 10, without --count and --drain]", **_SECONDS, **_UNSHOWN)
+        float, _pace("--duration", "(default: 10, without --count and --drain)", **_SECONDS, **_UNSHOWN)
     ] = 0.0
     count: Annotated[int, _count("--count", "messages of each producer; with --drain in total")] = 0
     warmup_s: Annotated[float, _pace("--warmup", "leave the first out of rates and percentiles", **_SECONDS)] = 0.0

@@ -1,0 +1,186 @@
+"""The disk port on real files: log/NUMBER.segment and checkpoints/GENERATION.checkpoint under the data directory.
+
+Owns file names and the order of fsyncs. Does not own what is in the files (store). Names are numbers: nothing that a client
+says becomes a path. One descriptor per segment stays open from its first write until it is closed in order, because a
+descriptor that was opened later may miss an error of the earlier writes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from amqpd.store.disk import Disk
+
+SEGMENT_SUFFIX: Final = ".segment"
+CHECKPOINT_SUFFIX: Final = ".checkpoint"
+ASIDE_SUFFIX: Final = ".bad"
+TEMPORARY_SUFFIX: Final = ".tmp"
+DIRECTORY_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+
+
+def sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, parts: list[bytes], offset: int) -> None:
+    """pwritev until everything is written: a short write is no error."""
+    views = [memoryview(part) for part in parts if len(part) > 0]
+    while views:
+        written = os.pwritev(descriptor, views, offset)
+        if written == 0:
+            raise OSError(errno.EIO, "the disk took nothing")
+        offset += written
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if written > 0:
+            views[0] = views[0][written:]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Either the old content or the new, whatever happens; the new is durable when this returns."""
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        write_all(descriptor, [data], 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)
+    sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Create it, durably in its parent."""
+    if not path.is_dir():
+        path.mkdir(mode=DIRECTORY_MODE, parents=True)
+        sync_directory(path.parent)
+
+
+class FileDisk(Disk):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._segments = path / "log"
+        self._checkpoints = path / "checkpoints"
+        self._descriptors: dict[int, int] = {}
+        make_directory(self._segments)
+        make_directory(self._checkpoints)
+
+    # Segments
+
+    def segment_numbers(self) -> list[int]:
+        return _numbers(self._segments, SEGMENT_SUFFIX)
+
+    def segment_size(self, number: int) -> int:
+        return self._segment(number).stat().st_size
+
+    def create_segment(self, number: int, header: bytes) -> None:
+        path = self._segment(number)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            write_all(descriptor, [header], 0)
+            os.fsync(descriptor)
+            sync_directory(self._segments)
+        except OSError:
+            os.close(descriptor)
+            # Nobody has seen it; the same number is tried again when there is room.
+            path.unlink()
+            raise
+        self._descriptors[number] = descriptor
+
+    def write(self, number: int, offset: int, parts: list[bytes]) -> None:
+        write_all(self._descriptor(number), parts, offset)
+
+    def sync(self, number: int) -> None:
+        os.fdatasync(self._descriptor(number))
+
+    def close_segment(self, number: int) -> None:
+        descriptor = self._descriptors.pop(number, -1)
+        if descriptor >= 0:
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        with self._segment(number).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def truncate(self, number: int, size: int) -> None:
+        descriptor = self._descriptor(number)
+        os.ftruncate(descriptor, size)
+        os.fsync(descriptor)
+
+    def delete_segments(self, numbers: list[int]) -> None:
+        for number in numbers:
+            descriptor = self._descriptors.pop(number, -1)
+            if descriptor >= 0:
+                # Recovery cut it; open, it would keep its space.
+                os.close(descriptor)
+            self._segment(number).unlink(missing_ok=True)
+        sync_directory(self._segments)
+
+    def keep_aside(self, number: int) -> str:
+        path = self._segment(number)
+        aside = path.with_name(path.name + ASIDE_SUFFIX)
+        if not aside.exists():
+            # A second name for the same file: what is intact in it can still be read under the first.
+            os.link(path, aside)
+            sync_directory(self._segments)
+        return aside.name
+
+    def _segment(self, number: int) -> Path:
+        return self._segments / f"{number:016d}{SEGMENT_SUFFIX}"
+
+    def _descriptor(self, number: int) -> int:
+        descriptor = self._descriptors.get(number, -1)
+        if descriptor < 0:
+            descriptor = os.open(self._segment(number), os.O_RDWR | os.O_CLOEXEC)
+            self._descriptors[number] = descriptor
+        return descriptor
+
+    # Checkpoints
+
+    def checkpoint_generations(self) -> list[int]:
+        return _numbers(self._checkpoints, CHECKPOINT_SUFFIX)
+
+    def read_checkpoint(self, generation: int) -> bytes:
+        return self._checkpoint(generation).read_bytes()
+
+    def keep_checkpoint_aside(self, generation: int) -> None:
+        path = self._checkpoint(generation)
+        os.rename(path, path.with_name(path.name + ASIDE_SUFFIX))
+        sync_directory(self._checkpoints)
+
+    def write_checkpoint(self, generation: int, data: bytes) -> None:
+        path = self._checkpoint(generation)
+        try:
+            replace_file(path, data)
+        except OSError:
+            path.with_name(path.name + TEMPORARY_SUFFIX).unlink(missing_ok=True)
+            raise
+        for old in self.checkpoint_generations()[:-2]:
+            self._checkpoint(old).unlink()
+        sync_directory(self._checkpoints)
+
+    def _checkpoint(self, generation: int) -> Path:
+        return self._checkpoints / f"{generation:016d}{CHECKPOINT_SUFFIX}"
+
+    # The rest
+
+    def free_bytes(self) -> int:
+        found = os.statvfs(self._path)
+        return found.f_bavail * found.f_frsize
+
+
+def _numbers(directory: Path, suffix: str) -> list[int]:
+    found = [path.name.removesuffix(suffix) for path in directory.iterdir() if path.name.endswith(suffix)]
+    return sorted(int(name) for name in found if name.isdigit())

@@ -1,0 +1,142 @@
+"""The data directory of one node: who it belongs to, who has it open, how it was left.
+
+    identity.json        format and log_id; written once, never changed
+    lock                 flocked for as long as a process uses the directory, with its pid
+    clean-stop           where the log ended; only there after an orderly stop
+    topology.sqlite      vhosts, exchanges, queues ... (store/sqlite_topology.py)
+    log/, checkpoints/   (file_disk.py)
+
+Owns those files and the start and stop order around them. Does not own threads (log_writer.py) nor the event loop.
+Invariants: one process at a time; `clean-stop` is written last of all, and gone before anything is appended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from amqpd.runtime.file_disk import FILE_MODE, FileDisk, make_directory, replace_file, sync_directory
+from amqpd.runtime.log_writer import DiskEvents, LogWriter
+from amqpd.store.recovered import Recovered
+from amqpd.store.recovery import recover
+from amqpd.store.segment import UnknownFormat
+from amqpd.store.sqlite_topology import SqliteTopology
+from amqpd.store.topology import Topology
+
+FORMAT: Final = 1
+GIB: Final = 1 << 30
+
+
+class DataDirectoryRefused(Exception):
+    """The directory can't be used; the text is one sentence for the operator."""
+
+
+class DataDirectory:
+    """Open it, `load` it, `start_writer`; when everything is synced and the last checkpoint is written, `stop`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            make_directory(path)
+            self._lock = _take_lock(path / "lock")
+        except OSError as error:
+            raise DataDirectoryRefused(f"can't use the data directory {path}: {error.strerror}") from error
+        self.log_id = _identity(path)
+        self.disk = FileDisk(path)
+        self.topology_store = SqliteTopology(path / "topology.sqlite")
+        self.writer: LogWriter | None = None
+
+    def load(self) -> tuple[Topology, Recovered]:
+        """What the node was before; Corrupt or UnknownFormat if it can't be told."""
+        topology = self.topology_store.load()
+        clean_position = self._read_clean_stop()
+        recovered = recover(self.disk, self.log_id, topology.queue_ids(), clean_position)
+        self._forget_clean_stop()
+        return topology, recovered
+
+    def start_writer(self, recovered: Recovered, events: DiskEvents) -> LogWriter:
+        self.writer = LogWriter(self.disk, self.topology_store, int(recovered.start.previous_crc), events)
+        return self.writer
+
+    def stop(self, position: int) -> None:
+        """An orderly stop: everything up to `position` (Log.position) was reported as synced."""
+        is_trusted = True
+        if self.writer is not None:
+            self.writer.stop()
+            is_trusted = not self.writer.is_failed
+        self.topology_store.close()
+        if is_trusted:
+            replace_file(self.path / "clean-stop", json.dumps({"position": position}).encode())
+        os.close(self._lock)
+
+    def _read_clean_stop(self) -> int:
+        """-1 if the last stop was not an orderly one."""
+        try:
+            found = json.loads((self.path / "clean-stop").read_bytes())
+            return int(found["position"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return -1
+
+    def _forget_clean_stop(self) -> None:
+        path = self.path / "clean-stop"
+        if path.exists():
+            path.unlink()
+            sync_directory(self.path)
+
+
+class SpaceWatch:
+    """Is the disk low? Publishers stop below the reserve and go on above 1.2 times of it, so that they don't flap."""
+
+    def __init__(self, reserve_bytes: int) -> None:
+        self.reserve_bytes = reserve_bytes
+        self.is_low = False
+
+    def observe(self, free_bytes: int) -> bool:
+        """True if `is_low` changed."""
+        limit = self.reserve_bytes * 6 // 5 if self.is_low else self.reserve_bytes
+        was_low = self.is_low
+        self.is_low = free_bytes < limit
+        return self.is_low != was_low
+
+
+def default_reserve_bytes(segment_bytes: int) -> int:
+    return max(3 * segment_bytes, GIB)
+
+
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        who = f"process {holder}" if holder.isdigit() else "another process"
+        raise DataDirectoryRefused(f"the data directory {path.parent} is in use by {who}") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _identity(path: Path) -> int:
+    """The log_id: made once, when the directory is new."""
+    file = path / "identity.json"
+    if not file.exists():
+        if (path / "log").exists() or (path / "topology.sqlite").exists():
+            raise DataDirectoryRefused(f"the data directory {path} has lost its identity.json")
+        # 63 bits, so that it is positive in a signed field; 0 is never used.
+        log_id = secrets.randbits(63) | 1
+        replace_file(file, json.dumps({"format": FORMAT, "log_id": log_id}).encode())
+        return log_id
+    try:
+        found = json.loads(file.read_bytes())
+        found_format = int(found["format"])
+        log_id = int(found["log_id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataDirectoryRefused(f"{file} can't be read: {error}") from error
+    if found_format != FORMAT:
+        raise UnknownFormat(f"{file} has format {found_format}; this version reads format {FORMAT}")
+    return log_id

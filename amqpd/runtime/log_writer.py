@@ -1,0 +1,169 @@
+"""Two threads in front of the disk, so that the event loop never waits for it.
+
+    amqpd-log     writes each batch, syncs it, commits its topology changes, then reports its mark
+    amqpd-house   writes checkpoints and deletes segments, which the log must not wait for
+
+Owns the threads, and what happens when the disk says no: no room means that the same batch is tried again until there is
+some, and nobody has been told that it is safe; any other error means that this log is never touched again. Does not own
+the order of effects of one batch (store/segment.py). The callbacks of `DiskEvents` run in these threads.
+Invariant: the next batch is written only when the one before it is durable, topology included.
+"""
+
+from __future__ import annotations
+
+import errno
+import queue
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from amqpd.store.batch import Batch
+from amqpd.store.checkpoint import Checkpoint
+from amqpd.store.disk import Disk
+from amqpd.store.segment import FULL_ERRNOS, DiskFull, SegmentWriter
+from amqpd.store.topology import TopologyStore
+
+# How long a batch that found no room waits before it is tried again.
+RETRY_S: Final = 0.25
+
+
+class DiskEvents:
+    """What the threads report; each is called in a thread of its own, never in the loop's."""
+
+    def synced(self, mark: int) -> None:
+        """Everything up to `mark` is durable."""
+
+    def failed(self, error: Exception) -> None:
+        """The disk may not be trusted any more; reported once. Nothing is written after it."""
+
+    def full(self) -> None:
+        """A batch found no room; it will be tried again by itself."""
+
+    def has_room(self) -> None:
+        """The batch that found no room has been written."""
+
+    def checkpoint_written(self, checkpoint: Checkpoint) -> None:
+        pass
+
+    def checkpoint_failed(self, checkpoint: Checkpoint) -> None:
+        """No room for it; nothing is lost, it may be tried again later."""
+
+
+class _Worker:
+    """A thread that does jobs one after the other until the first failure."""
+
+    def __init__(self, name: str, on_failed: Callable[[Exception], None]) -> None:
+        self.is_failed = False
+        self._on_failed = on_failed
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """After everything that was submitted."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            if self.is_failed:
+                continue
+            try:
+                job()
+            except Exception as error:  # whatever it is, this disk is not written to again
+                self.is_failed = True
+                self._on_failed(error)
+
+
+class LogWriter:
+    def __init__(self, disk: Disk, topology: TopologyStore, previous_crc: int, events: DiskEvents) -> None:
+        self._disk = disk
+        self._topology = topology
+        self._events = events
+        self._segment_writer = SegmentWriter(disk, previous_crc)
+        self._failure_lock = threading.Lock()
+        self._is_failed = False
+        self._is_stopping = threading.Event()
+        self._log = _Worker("amqpd-log", self._fail)
+        self._house = _Worker("amqpd-house", self._fail)
+
+    # From the loop
+
+    def submit(self, batch: Batch) -> None:
+        """Make it durable; `synced` follows. The next one may be submitted any time."""
+        self._log.submit(lambda: self._commit(batch))
+
+    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Its mark must be durable already."""
+        self._house.submit(lambda: self._write_checkpoint(checkpoint))
+
+    def delete_segments(self, numbers: list[int]) -> None:
+        self._house.submit(lambda: self._disk.delete_segments(numbers))
+
+    def stop(self) -> None:
+        """Finish what was submitted and close the files; a batch that finds no room is given up."""
+        self._is_stopping.set()
+        self._log.stop()
+        self._house.stop()
+        if not self._is_failed:
+            self._segment_writer.close()
+
+    @property
+    def is_failed(self) -> bool:
+        return self._is_failed
+
+    # In the threads
+
+    def _commit(self, batch: Batch) -> None:
+        if len(batch.records) > 0:
+            self._until_there_is_room(lambda: self._segment_writer.commit(batch))
+        if len(batch.topology) > 0:
+            self._until_there_is_room(lambda: self._topology.apply(batch.topology))
+        if self._is_failed:
+            # The other thread met an error meanwhile: promise nothing any more.
+            return
+        self._events.synced(batch.mark)
+
+    def _until_there_is_room(self, attempt: Callable[[], None]) -> None:
+        was_full = False
+        while True:
+            try:
+                attempt()
+                break
+            except DiskFull:
+                pass
+            except OSError as error:
+                if error.errno not in FULL_ERRNOS:
+                    raise
+            if not was_full:
+                was_full = True
+                self._events.full()
+            if self._is_stopping.wait(RETRY_S):
+                raise OSError(errno.ENOSPC, "the disk is full, and the last messages could not be written")
+        if was_full:
+            self._events.has_room()
+
+    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        try:
+            self._disk.write_checkpoint(checkpoint.generation, checkpoint.data)
+        except OSError as error:
+            if error.errno not in FULL_ERRNOS:
+                raise
+            self._events.checkpoint_failed(checkpoint)
+            return
+        self._events.checkpoint_written(checkpoint)
+
+    def _fail(self, error: Exception) -> None:
+        with self._failure_lock:
+            if self._is_failed:
+                return
+            self._is_failed = True
+            self._log.is_failed = True
+            self._house.is_failed = True
+        self._events.failed(error)

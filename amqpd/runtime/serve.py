@@ -1,0 +1,236 @@
+"""The life of a broker process: open, recover, listen, say ready, watch, stop.
+
+Owns the start and stop order and the exit code. Does not own turns, sockets, files or the core: it joins them.
+
+    start   logs, certificates, data directory (locked), addresses bound, recovery, core, writer, listening, ready line
+    stop    stop listening, 320 to every client, let them answer, everything synced, last checkpoint, clean-stop marker, exit 0
+
+Invariant: nothing listens before recovery has ended; whatever goes wrong before the ready line is one sentence and an exit
+code that is not 0; a disk that failed is not written to again, and the process ends with 74.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import uvloop
+
+from amqpd import __version__
+from amqpd.base.errors import Corrupt
+from amqpd.base.ports import Entropy
+from amqpd.broker import Broker
+from amqpd.config import Address, Config
+from amqpd.runtime import logs
+from amqpd.runtime.admission import Admission
+from amqpd.runtime.files import DataDirectory, DataDirectoryRefused
+from amqpd.runtime.log_writer import DiskEvents
+from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind, listen
+from amqpd.runtime.tls import TlsError, server_context
+from amqpd.runtime.turn import Turn
+from amqpd.runtime.upkeep import Upkeep
+from amqpd.runtime.watch import Watch, raise_file_limit
+from amqpd.store.checkpoint import Checkpoint
+from amqpd.store.log import Log
+from amqpd.store.segment import UnknownFormat
+
+EXIT_CANNOT_START: Final = 1
+EXIT_DISK_FAILED: Final = 74
+EXIT_DAMAGED: Final = 76
+# Clients have this long to answer connection.close before their sockets are simply closed.
+GOODBYE_S: Final = 2.0
+
+
+class SystemEntropy(Entropy):
+    def token(self, size_bytes: int) -> bytes:
+        return secrets.token_bytes(size_bytes)
+
+
+class HopToLoop(DiskEvents):
+    """What the writer's threads report, told again in the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
+        self._call = loop.call_soon_threadsafe
+        self._server = server
+
+    def synced(self, mark: int) -> None:
+        self._call(self._server.turn.synced, mark)
+
+    def failed(self, error: Exception) -> None:
+        self._call(self._server.disk_failed, error)
+
+    def checkpoint_written(self, checkpoint: Checkpoint) -> None:
+        self._call(self._server.upkeep.checkpoint_written, checkpoint)
+
+    def checkpoint_failed(self, checkpoint: Checkpoint) -> None:
+        self._call(self._server.upkeep.checkpoint_failed)
+
+    def full(self) -> None:
+        self._call(self._server.watch.disk_full, True)
+
+    def has_room(self) -> None:
+        self._call(self._server.watch.disk_full, False)
+
+
+class Server:
+    """Everything that is there once recovery has ended."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, config: Config, directory: DataDirectory, logger: logging.Logger
+    ) -> None:
+        self._loop = loop
+        self._config = config
+        self._directory = directory
+        self._logger = logger
+        self._listeners: list[asyncio.Server] = []
+        self._stopping = asyncio.Event()
+        self._failure: Exception | None = None
+        topology, recovered = directory.load()
+        for notice in recovered.report.notices:
+            logger.info("%s", notice)
+        for damage in recovered.report.damage:
+            logger.error("%s", damage)
+        log = Log(recovered.start, config.limits.segment_bytes)
+        self.broker = Broker(config.limits, log, topology, recovered, SystemEntropy())
+        writer = directory.start_writer(recovered, HopToLoop(loop, self))
+        self.turn = Turn(loop, self.broker, writer, logs.Notices(logger))
+        self.upkeep = Upkeep(loop, self.turn, writer)
+        self.peers = Peers(self.turn, Admission(config.limits), config.limits)
+        self.watch = Watch(loop, self.turn, self.peers, config, directory.disk)
+
+    async def run(self, bound: list[tuple[str, Address, socket.socket]]) -> int:
+        """Until a signal or a failure; the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stopping.set)
+        # Everything that lives now lives for long. Messages make no cycles, so that looking for some among millions of
+        # them is wasted: see docs/decisions/0004. Connections do: Watch collects after many were lost.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(500_000, 50, 1_000)
+        self.turn.start_ticking()
+        # What a first start created, guest and the default vhost, is durable before anybody can use it.
+        await self._until_drained()
+        if self._failure is None:
+            await self._listen(bound)
+            self.watch.start()
+            self.upkeep.start()
+            self._say_ready(bound)
+            await self._stopping.wait()
+        if self._failure is not None:
+            return self._give_up(self._failure)
+        return await self._stop()
+
+    async def _listen(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
+        config = self._config
+        for scheme, _, listening in bound:
+            context = None
+            if scheme == "amqps":
+                assert config.tls_cert is not None
+                assert config.tls_key is not None
+                context = server_context(config.tls_cert, config.tls_key, config.tls_ca)
+            self._listeners.append(await listen(self._loop, lambda: Peer(self.peers), listening, context))
+
+    def _say_ready(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
+        where = " ".join(f"{scheme}://{Address(*listening.getsockname()[:2])}" for scheme, _, listening in bound)
+        self._logger.info("amqpd %s is ready at %s, data in %s", __version__, where, self._directory.path)
+        sys.stdout.write(f"amqpd ready: {where}\n")
+        sys.stdout.flush()
+
+    def disk_failed(self, error: Exception) -> None:
+        self._failure = error
+        self._stopping.set()
+
+    def _give_up(self, error: Exception) -> int:
+        # A sync that failed is never tried again: the kernel may have marked the pages clean. Clients see their sockets
+        # close, which is the truth: what was not confirmed is unknown.
+        self._logger.critical("the log can't be written, so the broker stops: %s", error, exc_info=error)
+        sys.stderr.write(f"amqpd stopped: the log in {self._directory.path} can't be written: {error}\n")
+        return EXIT_DISK_FAILED
+
+    async def _stop(self) -> int:
+        self._logger.info("stopping")
+        for listener in self._listeners:
+            listener.close()
+        self.watch.stop()
+        self.turn.begin()
+        self.broker.shut_down()
+        deadline_s = self._loop.time() + GOODBYE_S
+        while self.turn.peers and self._loop.time() < deadline_s:
+            await asyncio.sleep(0.01)
+        for peer in list(self.turn.peers.values()):
+            peer.abort()
+        await self._last_checkpoint()
+        self.turn.stop_ticking()
+        if self._failure is None:
+            self._directory.stop(self.broker.log_position)
+        if self._failure is not None or self.watch.is_disk_full:
+            return self._give_up(
+                self._failure or OSError("the disk is full, and the last messages could not be written")
+            )
+        self._logger.info("stopped")
+        return 0
+
+    async def _last_checkpoint(self) -> None:
+        """So that the next start has nothing to replay."""
+        await self._until_drained()
+        self.upkeep.stop()
+        self.upkeep.look()
+        await self._until(lambda: not self.upkeep.is_writing)
+        self.turn.begin()
+        self.broker.begin_checkpoint()
+        await self._until_drained()
+        self.upkeep.look()
+        await self._until(lambda: not self.upkeep.is_writing)
+
+    async def _until_drained(self) -> None:
+        """Everything is synced."""
+        drained = asyncio.ensure_future(self.turn.drained())
+        await self._until(drained.done)
+        drained.cancel()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Or until the disk has failed, or is too full for what we are to finish."""
+        while not condition() and self._failure is None:
+            if self._stopping.is_set() and self.watch.is_disk_full:
+                return
+            await asyncio.sleep(0.002)
+
+
+def serve(config: Config) -> int:
+    """Run until told to stop; the exit code."""
+    logger = logs.set_up(config.log_level, config.log_format)
+    for warning in config.warnings:
+        logger.warning("%s", warning)
+    try:
+        if config.tls_cert is not None and config.tls_key is not None:
+            server_context(config.tls_cert, config.tls_key, config.tls_ca)
+        directory = DataDirectory(config.data_dir)
+        addresses = [("amqp", each) for each in config.amqp] + [("amqps", each) for each in config.amqps]
+        bound = [(scheme, address, each) for scheme, address in addresses for each in bind(address)]
+        raise_file_limit(config.limits.connections_max, logger)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(config, directory, bound, logger))
+    except (CannotListen, DataDirectoryRefused, TlsError, UnknownFormat) as error:
+        return _refuse(str(error), EXIT_CANNOT_START)
+    except Corrupt as error:
+        return _refuse(f"the log is damaged: {error}", EXIT_DAMAGED)
+    except OSError as error:
+        return _refuse(f"{error.filename or config.data_dir}: {error.strerror or error}", EXIT_CANNOT_START)
+
+
+async def _serve(
+    config: Config, directory: DataDirectory, bound: list[tuple[str, Address, socket.socket]], logger: logging.Logger
+) -> int:
+    return await Server(asyncio.get_running_loop(), config, directory, logger).run(bound)
+
+
+def _refuse(sentence: str, code: int) -> int:
+    sys.stderr.write(f"amqpd can't start: {sentence}\n")
+    return code

@@ -1,0 +1,110 @@
+"""Once per second: is memory short, is the disk short, does a reader make no progress, are there many dead connections?
+
+Owns the alarms and what they do to publishers. Does not own the figures (memory.py, the disk port) nor the sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import resource
+import time
+from typing import TYPE_CHECKING, Final
+
+from amqpd.runtime import memory
+from amqpd.runtime.files import SpaceWatch
+
+if TYPE_CHECKING:
+    from amqpd.config import Config
+    from amqpd.runtime.tcp import Peers
+    from amqpd.runtime.turn import Turn
+    from amqpd.store.disk import Disk
+
+PERIOD_S: Final = 1.0
+# A full collection comes after this many lost connections, and later if the last one took long.
+LOST_BEFORE_COLLECTING: Final = 1000
+LOST_PER_MS_OF_COLLECTING: Final = 20
+# Files besides client sockets: segments, SQLite, the loop's own.
+FILES_OF_OUR_OWN: Final = 256
+
+
+class Alarms:
+    """The reasons why publishers wait, as one."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._reasons: dict[str, None] = {}
+
+    def set(self, reason: str, is_on: bool) -> None:
+        if is_on is (reason in self._reasons):
+            return
+        if is_on:
+            self._reasons[reason] = None
+        else:
+            del self._reasons[reason]
+        self._turn.begin()
+        if self._reasons:
+            self._turn.broker.block(" and ".join(self._reasons))
+        else:
+            self._turn.broker.unblock()
+
+
+class Watch:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, peers: Peers, config: Config, disk: Disk) -> None:
+        self._loop = loop
+        self._peers = peers
+        self._disk = disk
+        self._alarms = Alarms(turn)
+        self._memory = memory.MemoryAlarm(int(memory.memory_limit_bytes() * config.memory_high_watermark))
+        self._space = SpaceWatch(config.disk_reserve_bytes)
+        # A batch is waiting for room right now.
+        self.is_disk_full = False
+        self._collected_at_count = 0
+        self._lost_before_collecting = LOST_BEFORE_COLLECTING
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self.look()
+        self._timer = self._loop.call_later(PERIOD_S, self.start)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def look(self) -> None:
+        self._memory.judge(memory.resident_bytes())
+        if self._memory.is_on:
+            memory.give_back()
+        self._alarms.set("low on memory", self._memory.is_on)
+        self._space.observe(self._disk.free_bytes())
+        self._alarms.set("low on disk", self._space.is_low or self.is_disk_full)
+        self._peers.watch(self._loop.time())
+        self._collect()
+
+    def disk_full(self, is_full: bool) -> None:
+        """A batch found no room, respectively has found some."""
+        self.is_disk_full = is_full
+        self._alarms.set("low on disk", self._space.is_low or is_full)
+
+    def _collect(self) -> None:
+        lost_count = self._peers.lost_count
+        if lost_count - self._collected_at_count < self._lost_before_collecting:
+            return
+        self._collected_at_count = lost_count
+        begun_s = time.monotonic()
+        gc.collect()
+        took_ms = (time.monotonic() - begun_s) * 1000
+        self._lost_before_collecting = max(LOST_BEFORE_COLLECTING, int(took_ms * LOST_PER_MS_OF_COLLECTING))
+
+
+def raise_file_limit(connections_max: int, logger: logging.Logger) -> None:
+    """As many open files as the connections need, as far as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections_max + FILES_OF_OUR_OWN
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    reachable = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+    if reachable < wanted:
+        logger.warning("only %d files may be open at once, too few for %d connections", reachable, connections_max)

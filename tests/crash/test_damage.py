@@ -1,0 +1,199 @@
+"""Bytes that changed by themselves: never a wrong body, never a crash, never a silent loss."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from amqpd.base.errors import Corrupt
+from amqpd.store.recovered import Recovered
+from amqpd.store.recovery import recover
+from tests.fakes.faulty_disk import KEPT, FakeFile, FaultyDisk
+from tests.fakes.store_model import LOG_ID, State, StoreModel, found_state
+
+QUEUES = [1, 2]
+
+
+def make_log(checkpoint_at: int = -1) -> tuple[FaultyDisk, State, dict[int, bytes]]:
+    """A disk with about ten segments, what its queues hold, and every body that was ever published."""
+    model = StoreModel(FaultyDisk(), QUEUES, 2048)
+    bodies: dict[int, bytes] = {}
+    for step in range(60):
+        body = b"body %d " % step * (1 + step % 40)
+        bodies[model.publish(body, 1 + step % 2).message_id] = body
+        if step % 3 == 0:
+            model.settle_oldest(1 + step % 2)
+        model.commit()
+        if step == checkpoint_at:
+            model.checkpoint()
+    return model.disk.survivor(KEPT), model.state(), bodies
+
+
+def check(disk: FaultyDisk, intact: State, bodies: dict[int, bytes], where: str) -> Recovered | None:
+    try:
+        recovered = recover(disk, LOG_ID, QUEUES)
+    except Corrupt:
+        return None
+    for entries in recovered.queues.values():
+        for entry in entries:
+            assert entry.message.body == bodies[entry.message.message_id], where
+    if found_state(recovered) != intact:
+        assert recovered.report.damage or recovered.report.torn_bytes, where
+    again = recover(disk.survivor(KEPT), LOG_ID, QUEUES)
+    assert found_state(again) == found_state(recovered), where
+    return recovered
+
+
+def flip(data: bytes, source: random.Random) -> bytes:
+    at = source.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ (1 << source.randrange(8))]) + data[at + 1 :]
+
+
+def zero(data: bytes, source: random.Random) -> bytes:
+    at = source.randrange(len(data))
+    return data[:at] + bytes(min(512, len(data) - at)) + data[at + 512 :]
+
+
+def cut(data: bytes, source: random.Random) -> bytes:
+    return data[: source.randrange(len(data))]
+
+
+def repeat(data: bytes, source: random.Random) -> bytes:
+    at = source.randrange(len(data))
+    return data[:at] + data[max(0, at - 512) : at] + data[at:]
+
+
+def noise(data: bytes, source: random.Random) -> bytes:
+    at = source.randrange(len(data))
+    return data[:at] + source.randbytes(min(64, len(data) - at)) + data[at + 64 :]
+
+
+@pytest.mark.parametrize("damage", [flip, zero, cut, repeat, noise])
+@pytest.mark.parametrize("checkpoint_at", [-1, 30])
+def test_damaged_segment(damage: Callable[[bytes, random.Random], bytes], checkpoint_at: int) -> None:
+    origin, intact, bodies = make_log(checkpoint_at)
+    for seed in range(60):
+        source = random.Random(seed)
+        disk = origin.survivor(KEPT)
+        number = source.choice(disk.segment_numbers())
+        disk.segments[number] = FakeFile(damage(disk.segments[number].content, source))
+        where = f"{damage.__name__} in segment {number}, seed {seed}"
+        recovered = check(disk, intact, bodies, where)
+        assert recovered is not None, where
+        if recovered.report.damage:
+            every = [entry for entries in recovered.queues.values() for entry in entries]
+            assert all(entry.redelivered for entry in every), where
+
+
+def test_one_damaged_batch_costs_one_batch() -> None:
+    origin, intact, bodies = make_log()
+    disk = origin.survivor(KEPT)
+    data = disk.segments[3].content
+    at = data.index(b"AQB1", 200) + 90
+    disk.segments[3] = FakeFile(data[:at] + b"\xff" + data[at + 1 :])
+    recovered = check(disk, intact, bodies, "")
+    assert recovered is not None
+    assert len(recovered.report.damage) == 1
+    assert "segment 3" in recovered.report.damage[0]
+    assert "records" in recovered.report.damage[0]
+    assert disk.aside["3.bad"] == data[:at] + b"\xff" + data[at + 1 :]
+    lost = sum(map(len, intact.values())) - sum(map(len, recovered.queues.values()))
+    assert abs(lost) <= 1
+
+
+def test_swapped_segments_are_noticed() -> None:
+    origin, intact, bodies = make_log()
+    origin.segments[2], origin.segments[4] = origin.segments[4], origin.segments[2]
+    recovered = check(origin, intact, bodies, "swapped")
+    assert recovered is not None
+    assert recovered.report.damage
+
+
+def test_missing_segment_is_noticed() -> None:
+    origin, intact, bodies = make_log(30)
+    number = origin.segment_numbers()[-2]
+    del origin.segments[number]
+    recovered = check(origin, intact, bodies, "missing")
+    assert recovered is not None
+    assert f"segments {number} to {number} are gone" in recovered.report.damage
+
+
+def test_segment_of_another_log_is_not_read() -> None:
+    disk, _, _ = make_log()
+    last = disk.segment_numbers()[-1]
+    disk.segments = {1: disk.segments[last]}
+    recovered = recover(disk, LOG_ID + 1, QUEUES)
+    assert found_state(recovered) == {1: [], 2: []}
+
+
+def test_damaged_newest_checkpoint_falls_back_to_the_one_before() -> None:
+    model = StoreModel(FaultyDisk(), QUEUES, 2048)
+    for step in range(30):
+        model.publish(b"x" * 300, 1)
+        if step % 2:
+            model.settle_oldest(1)
+        model.commit()
+        if step in (10, 20):
+            model.checkpoint()
+    newest = max(model.disk.checkpoints)
+    for at in range(0, len(model.disk.checkpoints[newest]), 7):
+        disk = model.disk.survivor(KEPT)
+        data = disk.checkpoints[newest]
+        disk.checkpoints[newest] = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+        recovered = recover(disk, LOG_ID, QUEUES)
+        assert found_state(recovered) == model.state(), at
+        assert recovered.report.checkpoint_generation == newest - 1
+        assert recovered.next_generation == newest + 1
+        assert disk.checkpoint_generations() == [newest - 1]
+
+
+def test_no_intact_checkpoint_and_missing_segments_is_refused_every_time() -> None:
+    model = StoreModel(FaultyDisk(), QUEUES, 1024)
+    for _ in range(40):
+        model.publish(b"x" * 300, 1)
+        model.settle_oldest(1)
+        model.commit()
+        if model.reclaim.is_checkpoint_due(model.now_ms + 10_000):
+            model.checkpoint()
+        model.delete_dead()
+    disk = model.disk.survivor(KEPT)
+    assert disk.segment_numbers()[0] > 1
+    for generation in disk.checkpoint_generations():
+        disk.checkpoints[generation] = b"rubbish"
+    for _ in range(2):
+        with pytest.raises(Corrupt, match="no intact checkpoint"):
+            recover(disk, LOG_ID, QUEUES)
+
+
+def test_vanished_log_after_a_clean_stop_is_refused() -> None:
+    with pytest.raises(Corrupt, match="gone"):
+        recover(FaultyDisk(), LOG_ID, QUEUES, clean_position=1234)
+
+
+def test_end_that_is_missing_after_a_clean_stop_is_damage_and_not_a_torn_tail() -> None:
+    model = StoreModel(FaultyDisk(), QUEUES, 2048)
+    for _ in range(10):
+        model.publish(b"x" * 300, 1)
+        model.commit()
+    disk = model.disk.survivor(KEPT)
+    last = disk.segment_numbers()[-1]
+    disk.segments[last] = FakeFile(disk.segments[last].content[:-5])
+    recovered = recover(disk, LOG_ID, QUEUES, int(model.log.position))
+    assert any("too early" in sentence for sentence in recovered.report.damage)
+
+
+def test_settles_in_a_lost_batch_bring_messages_back_flagged() -> None:
+    model = StoreModel(FaultyDisk(), [1], 1 << 20)
+    model.publish(b"one", 1)
+    model.commit()
+    model.settle_oldest(1)
+    model.commit()
+    model.publish(b"two", 1)
+    model.commit()
+    data = model.disk.segments[1].content
+    second = data.index(b"AQB1", data.index(b"AQB1") + 1)
+    model.disk.segments[1] = FakeFile(data[: second + 70] + b"\xee" + data[second + 71 :])
+    recovered = recover(model.disk, LOG_ID, [1])
+    assert [(entry.message.body, entry.redelivered) for entry in recovered.queues[1]] == [(b"one", True), (b"two", True)]

@@ -1,0 +1,143 @@
+"""A store at work beside a model of what its queues hold, for tests that stop it anywhere.
+
+Owns no assertions: `legal_states` says what a restart may find, `found_state` what it found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amqpd.base.message import Message
+from amqpd.store.checkpoint import Checkpoint
+from amqpd.store.log import Log
+from amqpd.store.reclaim import Reclaim
+from amqpd.store.recovered import Recovered
+from amqpd.store.recovery import recover
+from amqpd.store.record import queue_id_bytes
+from amqpd.store.segment import SegmentWriter
+from tests.fakes.faulty_disk import FaultyDisk
+
+LOG_ID = 0x5EED_0BAD_CAFE
+
+# Per queue_id, in order: (message_id, body, delivery_count).
+State = dict[int, list[tuple[int, bytes, int]]]
+
+
+@dataclass
+class Held:
+    message: Message
+    delivery_count: int = 0
+
+
+class StoreModel:
+    def __init__(self, disk: FaultyDisk, queue_ids: list[int], segment_bytes: int = 4096, clean: int = -1) -> None:
+        self.disk = disk
+        self.queue_ids = queue_ids
+        self.recovered = recover(disk, LOG_ID, queue_ids, clean)
+        start = self.recovered.start
+        self.log = Log(start, segment_bytes)
+        self.writer = SegmentWriter(disk, start.previous_crc)
+        self.reclaim = Reclaim(
+            self.log,
+            self.recovered.checkpoint_segment,
+            self.recovered.next_generation,
+            bool(self.recovered.report.damage),
+        )
+        self.queues: dict[int, dict[int, Held]] = {queue_id: {} for queue_id in queue_ids}
+        for queue_id, entries in self.recovered.queues.items():
+            for entry in entries:
+                self.queues[queue_id][entry.message.message_id] = Held(entry.message, entry.delivery_count)
+        self.synced_mark = start.mark - 1
+        self.synced_state = self.state()
+        self.in_flight: State | None = None
+        self.now_ms = 0
+
+    def state(self) -> State:
+        return {
+            queue_id: [(number, held[number].message.body, held[number].delivery_count) for number in sorted(held)]
+            for queue_id, held in self.queues.items()
+        }
+
+    @property
+    def legal_states(self) -> list[State]:
+        return [self.synced_state] if self.in_flight is None else [self.synced_state, self.in_flight]
+
+    # Work
+
+    def publish(self, body: bytes, *queue_ids: int) -> Message:
+        message = Message(self.log.next_message_id(), b"\x00\x01q", b"header", body)
+        self.log.append_message(message, b"".join(queue_id_bytes(queue_id) for queue_id in queue_ids), 1000)
+        for queue_id in queue_ids:
+            self.queues[queue_id][message.message_id] = Held(message)
+        return message
+
+    def settle_oldest(self, queue_id: int) -> None:
+        held = self.queues[queue_id]
+        if held:
+            self.log.append_settle(queue_id, held.pop(min(held)).message)
+
+    def requeue_oldest(self, queue_id: int) -> None:
+        held = self.queues[queue_id]
+        if held:
+            oldest = held[min(held)]
+            oldest.delivery_count += 1
+            self.log.append_requeue(queue_id, oldest.message, oldest.delivery_count)
+
+    def commit(self) -> None:
+        batch = self.log.seal([])
+        if batch is None:
+            return
+        self.in_flight = self.state()
+        self.writer.commit(batch)
+        self.synced_state = self.in_flight
+        self.in_flight = None
+        self.synced_mark = batch.mark
+
+    def begin_checkpoint(self) -> None:
+        self.now_ms += 10_000
+        self.builder = self.reclaim.begin_checkpoint(self.now_ms)
+
+    def feed(self, queue_id: int) -> None:
+        for held in list(self.queues[queue_id].values()):
+            self.builder.add(queue_id, held.message, held.delivery_count, False)
+
+    def finish_checkpoint(self) -> Checkpoint:
+        checkpoint = self.builder.finish()
+        if self.log.dirty:
+            self.commit()
+        assert checkpoint.mark <= self.synced_mark
+        self.disk.write_checkpoint(checkpoint.generation, checkpoint.data)
+        self.reclaim.checkpoint_written(checkpoint)
+        return checkpoint
+
+    def checkpoint(self) -> Checkpoint:
+        self.begin_checkpoint()
+        for queue_id in self.queue_ids:
+            self.feed(queue_id)
+        return self.finish_checkpoint()
+
+    def move_leaving(self) -> int:
+        """Moves everything out of the segments that reclaim has marked."""
+        if not self.reclaim.mark_leaving():
+            return 0
+        count = 0
+        for held in self.queues.values():
+            for each in held.values():
+                segment = each.message.segment
+                if segment is not None and segment.is_leaving:
+                    self.log.append_move(each.message)
+                    count += 1
+        return count
+
+    def delete_dead(self) -> list[int]:
+        dead = self.reclaim.take_dead(self.synced_mark, False)
+        if dead:
+            self.disk.delete_segments(dead)
+        return dead
+
+
+def found_state(recovered: Recovered) -> State:
+    return {
+        queue_id: [(entry.message.message_id, entry.message.body, entry.delivery_count) for entry in entries]
+        for queue_id, entries in recovered.queues.items()
+    }

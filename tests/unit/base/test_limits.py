@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from amqpd.base.limits import DEFAULTS, Limits
+
+
+def test_defaults_work() -> None:
+    assert DEFAULTS.refusal() == ""
+
+
+def test_limits_can_not_be_changed_in_flight() -> None:
+    with pytest.raises((dataclasses.FrozenInstanceError, AttributeError)):
+        DEFAULTS.frame_max = 1  # type: ignore[misc]
+
+
+def test_every_quantity_is_bounded_by_default() -> None:
+    for field in dataclasses.fields(Limits):
+        value = getattr(DEFAULTS, field.name)
+        if type(value) is int:
+            assert value > 0, f"{field.name} has no bound"
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("frame_max", 4096, 16 << 20),
+        ("channel_max", 1, 65535),
+        ("heartbeat_s", 0, 65535),
+        ("message_bytes_max", 1, 256 << 20),
+        ("segment_bytes", 1 << 20, 1 << 30),
+    ],
+)
+def test_a_limit_holds_at_its_bounds_and_not_beyond(name: str, least: int, most: int) -> None:
+    for value in (least, most):
+        assert dataclasses.replace(DEFAULTS, **{name: value}).refusal() == ""
+    for value in (least - 1, most + 1):
+        assert dataclasses.replace(DEFAULTS, **{name: value}).refusal() != ""
+
+
+@pytest.mark.parametrize("version", ["", "3", "3.13", "3.13.x", "3.13.7.1"])
+def test_version_is_what_clients_can_parse(version: str) -> None:
+    assert "three integers" in dataclasses.replace(DEFAULTS, version=version).refusal()

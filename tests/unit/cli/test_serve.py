@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from amqpd.cli.serve import EXIT_CONFIG, read_flags, serve_command
+from amqpd.config import ConfigError
+
+
+def test_only_flags_that_were_given_become_settings() -> None:
+    assert read_flags([]) == {}
+
+
+def test_flags_have_the_names_of_the_settings() -> None:
+    listen = ["--amqp", "a:1", "--amqp", "b:2", "--amqps", "c:3", "--tls-cert", "x", "--tls-key", "y"]
+    assert read_flags(["--data-dir", "d", *listen, "--log-level", "debug"]) == {
+        "data_dir": "d",
+        "amqp": ["a:1", "b:2"],
+        "amqps": ["c:3"],
+        "tls_cert": "x",
+        "tls_key": "y",
+        "log_level": "debug",
+    }
+
+
+def test_management_is_an_address_or_none() -> None:
+    assert read_flags(["--management", "h:1"]) == {"management": "h:1"}
+    assert read_flags(["--no-management"]) == {"management": "none"}
+
+
+def test_set_reaches_every_setting() -> None:
+    assert read_flags(["--set", "limits.frame_max=65536"]) == {"limits.frame_max": "65536"}
+
+
+def test_set_without_a_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="KEY=VALUE"):
+        read_flags(["--set", "limits.frame_max"])
+
+
+def test_unknown_flag_prints_usage_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        read_flags(["--frobnicate"])
+    assert caught.value.code == 2
+    assert "usage: amqpd serve" in capsys.readouterr().err
+
+
+def test_wrong_setting_is_one_sentence_and_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve_command(["--amqp", "nowhere"]) == EXIT_CONFIG
+    error = capsys.readouterr().err
+    assert error.startswith("amqpd can't start: amqp on the command line must be HOST:PORT")
+    assert error.count("\n") == 1

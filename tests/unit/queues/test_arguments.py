@@ -1,0 +1,99 @@
+"""Which x-arguments a declare may have; the texts are RabbitMQ's."""
+
+from __future__ import annotations
+
+import pytest
+
+from amqpd.base.errors import PreconditionFailed
+from amqpd.queues.arguments import (
+    EXPIRY_MS_MAX,
+    KNOWN,
+    NOT_ACTED_ON,
+    ineffective_arguments,
+    read_options,
+    unknown_arguments,
+)
+from amqpd.wire.field_table import EMPTY_TABLE, FieldTable, encode_table
+
+WHERE = "queue 'q' in vhost '/'"
+
+
+def refusal(table: FieldTable) -> str:
+    with pytest.raises(PreconditionFailed) as caught:
+        read_options(table, WHERE)
+    return caught.value.explanation
+
+
+def test_a_queue_without_arguments_is_classic_and_never_expires() -> None:
+    options = read_options(EMPTY_TABLE, WHERE)
+    assert (options.expires_ms, options.queue_type) == (-1, "classic")
+
+
+@pytest.mark.parametrize("value", [1, 60_000, EXPIRY_MS_MAX])
+def test_expires_is_acted_on(value: int) -> None:
+    assert read_options(encode_table({"x-expires": value}), WHERE).expires_ms == value
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("x-expires", [1], [0, -1, EXPIRY_MS_MAX + 1, "1", True, 1.5, None]),
+        ("x-message-ttl", [0, EXPIRY_MS_MAX], [-1, EXPIRY_MS_MAX + 1, "0"]),
+        ("x-dead-letter-exchange", ["", "x"], [1, True]),
+        ("x-max-length", [0, 1 << 40], [-1, "1", 1.5]),
+        ("x-max-length-bytes", [0], [-1, False]),
+        ("x-max-priority", [0, 255], [-1, 256]),
+        ("x-overflow", ["drop-head", "reject-publish", "reject-publish-dlx"], ["", "no", 1]),
+        ("x-queue-mode", ["default", "lazy"], ["", "eager", 1]),
+        ("x-single-active-consumer", [True, False], [1, "true"]),
+        ("x-queue-type", ["classic", "quorum"], ["stream", 1]),
+        ("x-queue-version", [1, 2], [0, 3, "1"]),
+    ],
+)
+def test_each_argument_takes_its_values_and_no_others(key: str, good: list[object], bad: list[object]) -> None:
+    for value in good:
+        read_options(encode_table({key: value}), WHERE)
+    for value in bad:
+        assert refusal(encode_table({key: value})).startswith(f"invalid arg '{key}' for {WHERE}: ")
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"x-expires": 0}, "{value_zero,0}"),
+        ({"x-expires": -5}, "{value_negative,-5}"),
+        ({"x-expires": "5"}, "{unacceptable_type,longstr}"),
+        ({"x-message-ttl": EXPIRY_MS_MAX + 1}, f"{{value_too_large,{EXPIRY_MS_MAX + 1}}}"),
+        ({"x-max-priority": 256}, "{max_value_exceeded,256}"),
+        ({"x-dead-letter-routing-key": "k"}, "routing_key_but_no_dlx_defined"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(values: dict[str, object], fault: str) -> None:
+    assert refusal(encode_table(values)) == f"invalid arg '{next(iter(values))}' for {WHERE}: {fault}"
+
+
+def test_a_dead_letter_routing_key_needs_an_exchange() -> None:
+    read_options(encode_table({"x-dead-letter-routing-key": "k", "x-dead-letter-exchange": ""}), WHERE)
+
+
+@pytest.mark.parametrize("tag", ["b", "B", "s", "u", "I", "i", "l"])
+def test_a_number_may_come_as_any_integer_type(tag: str) -> None:
+    size = {"b": 1, "B": 1, "s": 2, "u": 2, "I": 4, "i": 4, "l": 8}[tag]
+    raw = b"\x09x-expires" + tag.encode() + (7).to_bytes(size, "big")
+    assert read_options(FieldTable(raw), WHERE).expires_ms == 7
+
+
+def test_the_first_bad_argument_in_the_checking_order_is_named() -> None:
+    assert "'x-expires'" in refusal(encode_table({"x-max-length": -1, "x-expires": 0}))
+
+
+def test_unknown_arguments_are_those_with_x_that_no_queue_knows() -> None:
+    table = encode_table({"x-mine": 1, "other": 2, "x-expires": 3, "x-yours": "a"})
+    assert unknown_arguments(table) == ["x-mine", "x-yours"]
+
+
+def test_known_arguments_without_effect_are_named() -> None:
+    assert ineffective_arguments(encode_table({"x-max-length": 1, "x-expires": 2})) == [
+        key for key in ("x-max-length",) if key in NOT_ACTED_ON
+    ]
+    assert all(key in KNOWN for key in NOT_ACTED_ON)

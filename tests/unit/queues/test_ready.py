@@ -1,0 +1,78 @@
+"""Ready against a sorted list."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amqpd.queues.entry import Entry
+from amqpd.queues.ready import COMPACT_COUNT, Ready
+from tests.fakes.core import new_entry, new_queue
+
+QUEUE = new_queue()
+# What to do, and how often or which one.
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["append", "pop", "put_back", "put_back", "forget", "clear"]), st.integers(0, 30)),
+    max_size=60,
+)
+
+
+def ids(entries: list[Entry]) -> list[int]:
+    return [entry.message.message_id for entry in entries]
+
+
+@given(STEPS)
+def test_whatever_comes_and_comes_back_leaves_in_order_of_its_id(steps: list[tuple[str, int]]) -> None:
+    ready = Ready()
+    model: list[int] = []
+    out: list[Entry] = []
+    next_id = 1
+    for what, number in steps:
+        if what == "append":
+            for _ in range(number):
+                ready.append(new_entry(next_id, QUEUE))
+                model.append(next_id)
+                next_id += 1
+        elif what == "pop":
+            for _ in range(min(number, len(model))):
+                out.append(ready.pop())
+                assert out[-1].message.message_id == model.pop(0)
+        elif what == "put_back" and out:
+            entry = out.pop(number % len(out))
+            ready.put_back(entry)
+            model = sorted([*model, entry.message.message_id])
+        elif what == "forget" and out:
+            del out[number % len(out)]
+        elif what == "clear" and number == 0:
+            ready.clear()
+            model.clear()
+        assert ready.count == len(model)
+        assert ids(ready.entries()) == model
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 3 * COMPACT_COUNT), st.randoms(use_true_random=False))
+def test_the_order_holds_when_cleared_places_are_dropped(taken: int, random: object) -> None:
+    ready = Ready()
+    for message_id in range(3 * COMPACT_COUNT):
+        ready.append(new_entry(message_id, QUEUE))
+    out = [ready.pop() for _ in range(taken)]
+    assert ids(out) == list(range(taken))
+    random.shuffle(out)  # type: ignore[attr-defined]
+    for entry in out:
+        ready.put_back(entry)
+    assert [ready.pop().message.message_id for _ in range(3 * COMPACT_COUNT)] == list(range(3 * COMPACT_COUNT))
+    assert ready.count == 0
+    assert ready.entries() == []
+
+
+def test_a_returned_entry_may_come_back_while_others_leave() -> None:
+    ready = Ready()
+    for message_id in range(1, 5):
+        ready.append(new_entry(message_id, QUEUE))
+    one, two, three = ready.pop(), ready.pop(), ready.pop()
+    ready.put_back(three)
+    ready.put_back(one)
+    assert ready.pop() is one
+    ready.put_back(two)
+    assert ids(ready.entries()) == [2, 3, 4]

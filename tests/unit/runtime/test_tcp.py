@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import dataclasses
+import socket
+
+import pytest
+
+from amqpd.base.limits import DEFAULTS
+from amqpd.config import Address
+from amqpd.runtime.admission import Admission
+from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind
+from tests.fakes.shell import FakeConnection, FakeTransport, World
+
+
+class Street:
+    """Peers on fake transports."""
+
+    def __init__(self, **limits: int) -> None:
+        self.world = World()
+        bounds = dataclasses.replace(DEFAULTS, **limits)
+        self.peers = Peers(self.world.turn, Admission(bounds), bounds)
+
+    def connect(self, transport: FakeTransport) -> tuple[Peer, FakeConnection]:
+        peer = Peer(self.peers)
+        peer.connection_made(transport)  # type: ignore[arg-type]
+        connection = next(iter(reversed(self.world.turn.peers)), None)
+        return peer, connection  # type: ignore[return-value]
+
+    def end_turn(self) -> None:
+        self.world.loop.run()
+
+
+@pytest.fixture
+def street() -> Street:
+    return Street()
+
+
+def test_all_reads_of_a_turn_are_answered_with_one_write(street: Street) -> None:
+    transport = FakeTransport()
+    peer, _ = street.connect(transport)
+    peer.data_received(b"a")
+    peer.data_received(b"b")
+    assert transport.written == []
+    street.end_turn()
+    assert transport.written == [b"ab"]
+
+
+def test_core_learns_who_connected_and_whether_by_tls(street: Street) -> None:
+    street.connect(FakeTransport(("10.1.2.3", 4), tls=True))
+    assert street.world.broker.calls == ["tick", "connect 10.1.2.3 4 True"]
+
+
+def test_connection_beyond_the_bound_is_dropped_and_said_so() -> None:
+    street = Street(connections_max=1)
+    street.connect(FakeTransport())
+    transport = FakeTransport()
+    peer, _ = street.connect(transport)
+    assert transport.is_aborted
+    peer.connection_lost(None)
+    street.end_turn()
+    assert street.world.log == ["connection from 10.0.0.1 refused: there are 1 connections already"]
+    assert "lost" not in street.world.broker.calls
+
+
+def test_socket_that_reset_before_it_was_accepted_is_no_error(street: Street) -> None:
+    street.connect(FakeTransport(peer=None))
+    assert street.world.broker.calls[-1] == "connect unknown 0 False"
+
+
+def test_socket_is_closed_after_the_last_output(street: Street) -> None:
+    transport = FakeTransport()
+    _, connection = street.connect(transport)
+    connection.says(b"close-ok")
+    connection.closing = True
+    street.end_turn()
+    assert transport.written == [b"close-ok"]
+    assert transport.is_closed
+
+
+def test_nothing_is_written_to_a_socket_that_is_closing(street: Street) -> None:
+    transport = FakeTransport()
+    _, connection = street.connect(transport)
+    transport.close()
+    connection.says(b"x")
+    street.end_turn()
+    assert transport.written == []
+
+
+def test_connection_that_does_not_want_to_read_is_not_read(street: Street) -> None:
+    transport = FakeTransport()
+    peer, connection = street.connect(transport)
+    connection.reading = False
+    peer.data_received(b"x")
+    assert not transport.is_reading
+    connection.reading = True
+    connection.says(b"y")
+    street.end_turn()
+    assert transport.is_reading
+
+
+def test_full_socket_is_told_to_the_core_and_so_is_its_end(street: Street) -> None:
+    peer, connection = street.connect(FakeTransport())
+    peer.pause_writing()
+    assert connection.writable is False
+    peer.resume_writing()
+    assert connection.writable is True
+    assert street.peers.watched == {}
+
+
+def test_reader_without_progress_is_dropped_after_its_timeout(street: Street) -> None:
+    transport = FakeTransport()
+    peer, _ = street.connect(transport)
+    transport.unsent_bytes = 5 << 20
+    peer.pause_writing()
+    for now_s in (100.0, 130.0, 159.0):
+        street.peers.watch(now_s)
+    assert not transport.is_aborted
+    street.peers.watch(160.0)
+    assert transport.is_aborted
+    street.end_turn()
+    assert "has not read for too long" in street.world.log[0]
+
+
+def test_slow_reader_with_progress_is_kept(street: Street) -> None:
+    transport = FakeTransport()
+    peer, _ = street.connect(transport)
+    transport.unsent_bytes = 5 << 20
+    peer.pause_writing()
+    for second in range(0, 600, 30):
+        transport.unsent_bytes -= 1
+        street.peers.watch(float(second))
+    assert not transport.is_aborted
+
+
+def test_closed_peer_that_never_takes_its_output_is_cut_off(street: Street) -> None:
+    transport = FakeTransport()
+    _, connection = street.connect(transport)
+    connection.says(b"close")
+    connection.closing = True
+    street.end_turn()
+    street.peers.watch(100.0)
+    street.peers.watch(100.0 + DEFAULTS.close_timeout_ms / 1000)
+    assert transport.is_aborted
+
+
+def test_lost_connection_is_told_once_and_forgotten(street: Street) -> None:
+    transport = FakeTransport()
+    peer, _ = street.connect(transport)
+    peer.pause_writing()
+    peer.connection_lost(None)
+    assert street.world.broker.calls[-1] == "lost"
+    assert street.world.turn.peers == {}
+    assert street.peers.watched == {}
+    assert street.peers.admission.connection_count == 0
+
+
+def test_write_buffer_is_bounded_by_the_limit() -> None:
+    transport = FakeTransport()
+    Street(outgoing_bytes_max=1 << 20).connect(transport)
+    assert transport.limits == (1 << 20, 1 << 18)
+
+
+def test_address_in_use_is_refused_with_a_sentence() -> None:
+    (taken,) = bind(Address("127.0.0.1", 0))
+    taken.listen(1)
+    try:
+        with pytest.raises(CannotListen, match=r"can't listen on 127\.0\.0\.1:\d+: Address already in use"):
+            bind(Address("127.0.0.1", taken.getsockname()[1]))
+    finally:
+        taken.close()
+
+
+def test_accepted_sockets_will_not_wait_to_fill_packets() -> None:
+    (listening,) = bind(Address("127.0.0.1", 0))
+    assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    listening.close()

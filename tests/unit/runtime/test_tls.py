@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from amqpd.runtime.tls import TlsError, server_context
+from tests.fakes.certificates import make_certificates
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def client(certificates: Path, name: str = "") -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(certificates / "ca.pem"))
+    if name:
+        context.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
+    return context
+
+
+def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject:
+    """Both ends in memory, until each is content. Raises SSLError if one is not."""
+    upward, downward = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        server.wrap_bio(upward, downward, server_side=True),
+        client.wrap_bio(downward, upward, server_hostname="localhost"),
+    ]
+    for _ in range(10):
+        for end in list(ends):
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    # TLS 1.3 tells a client that its certificate is refused only after the client's own end of the handshake.
+    for end in ends:
+        try:
+            end.read(1)
+        except ssl.SSLWantReadError:
+            continue
+    return ends[1]
+
+
+def context(certificates: Path, ca: bool = False) -> ssl.SSLContext:
+    return server_context(
+        certificates / "server.pem", certificates / "server.key", certificates / "ca.pem" if ca else None
+    )
+
+
+def test_a_modern_client_gets_tls_1_3(certificates: Path) -> None:
+    assert shake_hands(context(certificates), client(certificates)).version() == "TLSv1.3"
+
+
+def test_tls_1_2_is_served_with_aead_only(certificates: Path) -> None:
+    old = client(certificates)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    name, version, _ = shake_hands(context(certificates), old).cipher() or ("", "", 0)
+    assert version == "TLSv1.2"
+    assert "GCM" in name or "CHACHA20" in name
+
+
+def test_tls_1_2_without_aead_is_refused(certificates: Path) -> None:
+    old = client(certificates)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    old.set_ciphers("ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES128-SHA")
+    with pytest.raises(ssl.SSLError):
+        shake_hands(context(certificates), old)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tls_1_1_is_refused(certificates: Path) -> None:
+    old = client(certificates)
+    old.minimum_version = ssl.TLSVersion.TLSv1
+    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError):
+        shake_hands(context(certificates), old)
+
+
+def test_with_a_ca_a_client_needs_a_certificate(certificates: Path) -> None:
+    shake_hands(context(certificates, ca=True), client(certificates, "client"))
+    with pytest.raises(ssl.SSLError):
+        shake_hands(context(certificates, ca=True), client(certificates))
+
+
+def test_with_a_ca_a_stranger_is_refused(certificates: Path) -> None:
+    with pytest.raises(ssl.SSLError):
+        shake_hands(context(certificates, ca=True), client(certificates, "stranger"))
+
+
+def test_missing_file_is_refused_with_a_sentence(certificates: Path) -> None:
+    with pytest.raises(TlsError, match=r"can't read .*nothing.pem: No such file"):
+        server_context(certificates / "nothing.pem", certificates / "server.key", None)
+
+
+def test_key_of_another_certificate_is_refused(certificates: Path) -> None:
+    with pytest.raises(TlsError, match="are not a usable certificate and key"):
+        server_context(certificates / "server.pem", certificates / "client.key", None)
+
+
+def test_ca_that_is_none_is_refused(certificates: Path) -> None:
+    with pytest.raises(TlsError, match="is not a usable CA certificate"):
+        server_context(certificates / "server.pem", certificates / "server.key", certificates / "ca.key")

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import dataclasses
+import resource
+
+import pytest
+
+from amqpd.base.limits import DEFAULTS
+from amqpd.config import Config
+from amqpd.runtime.admission import Admission
+from amqpd.runtime.tcp import Peers
+from amqpd.runtime.watch import LOST_BEFORE_COLLECTING, Alarms, Watch, raise_file_limit
+from tests.fakes.shell import FakeLoop, World
+
+
+class BlockableWorld(World):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.broker.block = lambda reason: self.said.append(reason)  # type: ignore[attr-defined]
+        self.broker.unblock = lambda: self.said.append("go on")  # type: ignore[attr-defined]
+
+
+class SpaceDisk:
+    def __init__(self) -> None:
+        self.free = 10 << 30
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
+class TimedLoop(FakeLoop):
+    def time(self) -> float:
+        return 100.0
+
+
+def watch(**settings: object) -> tuple[Watch, BlockableWorld, SpaceDisk, Peers]:
+    world, disk = BlockableWorld(), SpaceDisk()
+    peers = Peers(world.turn, Admission(DEFAULTS), DEFAULTS)
+    config = dataclasses.replace(Config(), **settings)  # type: ignore[arg-type]
+    return Watch(TimedLoop(), world.turn, peers, config, disk), world, disk, peers  # type: ignore[arg-type]
+
+
+def test_several_alarms_are_one_block_until_the_last_is_over() -> None:
+    world = BlockableWorld()
+    alarms = Alarms(world.turn)
+    alarms.set("low on memory", True)
+    alarms.set("low on memory", True)
+    alarms.set("low on disk", True)
+    alarms.set("low on memory", False)
+    alarms.set("low on disk", False)
+    alarms.set("low on disk", False)
+    assert world.said == ["low on memory", "low on memory and low on disk", "low on disk", "go on"]
+
+
+def test_memory_beyond_its_watermark_stops_publishers() -> None:
+    watched, world, _, _ = watch(memory_high_watermark=1e-9)
+    watched.look()
+    assert world.said == ["low on memory"]
+
+
+def test_publishers_wait_while_the_disk_has_less_than_the_reserve() -> None:
+    watched, world, disk, _ = watch(disk_reserve_bytes=1 << 30)
+    disk.free = (1 << 30) - 1
+    watched.look()
+    disk.free = 1 << 30
+    watched.look()
+    disk.free = 2 << 30
+    watched.look()
+    assert world.said == ["low on disk", "go on"]
+
+
+def test_batch_without_room_stops_publishers_at_once_and_until_it_is_written() -> None:
+    watched, world, _, _ = watch()
+    watched.disk_full(True)
+    watched.look()
+    watched.disk_full(False)
+    assert world.said == ["low on disk", "go on"]
+
+
+def test_many_lost_connections_are_followed_by_one_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    collections: list[int] = []
+    monkeypatch.setattr("gc.collect", lambda: collections.append(1))
+    watched, _, _, peers = watch()
+    peers.lost_count = LOST_BEFORE_COLLECTING - 1
+    watched.look()
+    assert collections == []
+    peers.lost_count += 1
+    watched.look()
+    watched.look()
+    assert collections == [1]
+
+
+def test_file_limit_is_enough_for_the_connections_or_the_log_says_so() -> None:
+    world = World()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        raise_file_limit(10, world.turn._notices._logger)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 10
+        assert world.log == []
+        if hard != resource.RLIM_INFINITY:
+            raise_file_limit(hard, world.turn._notices._logger)
+            assert "too few" in world.log[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
