@@ -48,11 +48,11 @@ def loads(backlog_count: int) -> list[Load]:
     """The table of loads; `backlog_count` messages gather in load d."""
     backlog = f"{backlog_count:,}".replace(",", " ")
     return [
-        one("a", ("--ack-every", "0"), rate("a", "transient, no-ack, 1 producer, 1 consumer", 8)),
+        one("a", ("--ack-every", "0"), rate("a", "transient, no-ack, 1p1c", 8)),
         one(
             "b",
             CONFIRMED,
-            rate("b", "durable, persistent, confirm window 1000, prefetch 1000, every message acked", 10),
+            rate("b", "durable, persistent, confirmed, each acked, 1p1c", 10),
         ),
         one("c", (*CONFIRMED, "--size", "1024"), rate("c", "as b, 1 KiB", 8)),
         Load(
@@ -63,7 +63,7 @@ def loads(backlog_count: int) -> list[Load]:
                     (
                         rate(
                             "d1",
-                            f"{backlog} transient messages into a durable queue without a consumer",
+                            f"{backlog} transient messages into a queue, no consumer",
                             15,
                             "publish_rate",
                         ),
@@ -72,7 +72,7 @@ def loads(backlog_count: int) -> list[Load]:
                 ),
                 Step(
                     ("--durable", "--drain", "--prefetch", "1000", "--delete"),
-                    (rate("d2", "the same, drained with an ack for each", 10),),
+                    (rate("d2", "drained again, each acked", 10),),
                     is_timed=False,
                 ),
             ),
@@ -80,7 +80,7 @@ def loads(backlog_count: int) -> list[Load]:
         one(
             "e",
             (*CONFIRMED, "--producers", "4", "--consumers", "4", "--queues", "4"),
-            rate("e", "as b, 4 queues, 4 producers, 4 consumers", 15),
+            rate("e", "as b, 4 queues, 4p4c", 15),
         ),
         one(
             "f",
@@ -92,8 +92,8 @@ def loads(backlog_count: int) -> list[Load]:
         one(
             "g",
             (*CONFIRMED, "--rate", "5000"),
-            latency("g50", "as b at 5,000 msg/s: end-to-end p50", "latency_us.p50"),
-            latency("g99", "as b at 5,000 msg/s: end-to-end p99", "latency_us.p99"),
+            latency("g50", "as b at 5,000/s: end-to-end p50", "latency_us.p50"),
+            latency("g99", "as b at 5,000/s: end-to-end p99", "latency_us.p99"),
         ),
     ]
 

@@ -15,6 +15,7 @@ from typing import Final, final
 
 from librt.strings import read_i64_be
 from mypy_extensions import i64
+from pamqp import commands
 
 from amqpd.base.errors import (
     AccessRefused,
@@ -41,7 +42,6 @@ from amqpd.wire.frames import BASIC_ACK, BASIC_PUBLISH
 from amqpd.wire.hot_methods import send_basic_return
 from amqpd.wire.methods import encode_method, new_method
 from amqpd.wire.properties import NEEDS_A_LOOK, check_header, is_persistent, peek
-from pamqp import commands
 
 CONTENT_NONE: Final = 0
 CONTENT_HEADER: Final = 1
@@ -278,7 +278,7 @@ class Channel:
             return
         taken = self.unacked.take(delivery_tag)
         if taken is None:
-            raise PreconditionFailed(f"unknown delivery tag {int(delivery_tag)}")
+            raise unknown_tag(delivery_tag)
         self._give_credit_back(taken)
         taken.queue.settle(taken)
 
@@ -310,16 +310,22 @@ class Channel:
         if not multiple:
             taken = self.unacked.take(delivery_tag)
             if taken is None:
-                raise PreconditionFailed(f"unknown delivery tag {int(delivery_tag)}")
+                raise unknown_tag(delivery_tag)
             return [taken]
         # AMQP 0-9-1 basic.ack: "If the multiple field is 1, and the delivery tag is zero, this indicates
         # acknowledgement of all outstanding messages."
         if delivery_tag == 0:
             return self.unacked.take_all()
+        self._check_tag(delivery_tag)
         entries = self.unacked.take_through(delivery_tag)
         if len(entries) == 0:
-            raise PreconditionFailed(f"unknown delivery tag {int(delivery_tag)}")
+            raise unknown_tag(delivery_tag)
         return entries
+
+    def _check_tag(self, delivery_tag: i64) -> None:
+        """`multiple` reaches no further than the newest delivery, as in RabbitMQ."""
+        if delivery_tag < 0 or delivery_tag >= self.next_delivery_tag:
+            raise unknown_tag(delivery_tag)
 
     def _give_credit_back(self, entry: Entry) -> None:
         consumer = entry.consumer
@@ -348,14 +354,15 @@ class Channel:
         if not multiple:
             tags = [int(delivery_tag)]
         else:
+            self._check_tag(delivery_tag)
             tags = unacked.tags_through(delivery_tag if delivery_tag != 0 else self.next_delivery_tag)
         for tag in tags:
             entry = unacked.take(tag)
             if entry is None:
-                raise PreconditionFailed(f"unknown delivery tag {tag}")
+                raise unknown_tag(tag)
             transaction.hold_settle(HeldSettle(tag, entry, verdict))
         if len(tags) == 0 and delivery_tag != 0:
-            raise PreconditionFailed(f"unknown delivery tag {int(delivery_tag)}")
+            raise unknown_tag(delivery_tag)
 
     def commit(self) -> None:
         transaction = self.transaction
@@ -424,3 +431,8 @@ class Channel:
     def close(self) -> None:
         self.cancel_consumers()
         self.release()
+
+
+def unknown_tag(delivery_tag: i64) -> PreconditionFailed:
+    # Tags are unsigned on the wire; from 2^63 on they read as negative numbers here.
+    return PreconditionFailed(f"unknown delivery tag {int(delivery_tag) & 0xFFFFFFFFFFFFFFFF}")

@@ -29,8 +29,6 @@ from amqpd.channels.on_queue import (
 )
 from amqpd.wire.methods import AccessRequest, AccessRequestOk, encode_method, new_method
 
-RECOVER_ASYNC = 0x003C0064
-
 
 def dispatch(channel: Channel, method: Frame) -> None:
     if isinstance(method, commands.Basic.Get):
@@ -74,15 +72,15 @@ def _dispatch_rare(channel: Channel, method: Frame) -> None:
         on_tx_select(channel)
     elif isinstance(method, commands.Basic.Recover):
         on_basic_recover(channel, method.requeue, False)
-    elif method.index == RECOVER_ASYNC:
-        on_basic_recover(channel, bool(getattr(method, "requeue")), True)
+    elif isinstance(method, commands.Basic.RecoverAsync):
+        on_basic_recover(channel, method.requeue, True)
     elif isinstance(method, commands.Channel.Flow):
         on_channel_flow(channel, method)
     elif isinstance(method, commands.Channel.Open):
         raise ChannelFault("second 'channel.open' seen")
     elif isinstance(method, AccessRequest):
         channel.session.reply(channel.number, encode_method(new_method(AccessRequestOk, ticket=1)))
-    elif isinstance(method, commands.Basic.CancelOk | commands.Channel.FlowOk):
+    elif isinstance(method, (commands.Basic.CancelOk, commands.Channel.FlowOk)):
         return
     else:
         raise CommandInvalid("unimplemented method")

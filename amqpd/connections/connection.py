@@ -22,19 +22,17 @@ from amqpd import __version__
 from amqpd.base.errors import (
     AmqpError,
     ChannelFault,
-    CommandInvalid,
     FrameError,
     HardError,
     InternalFault,
-    LoginRefused,
-    NotAllowed,
     SoftError,
-    SyntaxFault,
     UnexpectedFrame,
 )
 from amqpd.channels.channel import Channel
 from amqpd.channels.dispatch import dispatch
 from amqpd.channels.session import Session
+from amqpd.connections.channel_table import ChannelTable
+from amqpd.connections.framing import PROTOCOL_HEADERS, bad_end, guess_protocol, too_large
 from amqpd.connections.handshake import (
     CLOSED,
     CLOSING,
@@ -44,13 +42,11 @@ from amqpd.connections.handshake import (
     OPEN,
     REFUSED,
     START_SENT,
-    agreed,
     next_state,
     start_method,
-    tune_method,
 )
 from amqpd.connections.heartbeats import Heartbeats
-from amqpd.connections.sasl import parse_amqplain, parse_plain
+from amqpd.connections.login import on_open, on_start_ok, on_tune_ok
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.frames import (
     BASIC_ACK,
@@ -59,7 +55,6 @@ from amqpd.wire.frames import (
     BASIC_REJECT,
     CHANNEL_CLOSE,
     CHANNEL_CLOSE_OK,
-    CHANNEL_OPEN,
     FRAME_BODY,
     FRAME_END,
     FRAME_HEADER,
@@ -68,14 +63,12 @@ from amqpd.wire.frames import (
     PROTOCOL_HEADER,
 )
 from amqpd.wire.hot_methods import send_heartbeat, send_method
-from amqpd.wire.methods import decode_method, encode_method, new_method, octets_of, table_of
+from amqpd.wire.methods import decode_method, encode_method, new_method
 from amqpd.wire.outbox import Outbox
 
 if TYPE_CHECKING:
     from amqpd.broker import Broker
 
-# RabbitMQ takes the headers of 0-9-1 and of its elder siblings, and speaks 0-9-1 to all of them.
-PROTOCOL_HEADERS: Final = (PROTOCOL_HEADER, b"AMQP\x01\x01\x00\x09", b"AMQP\x01\x01\x08\x00", b"AMQP\x01\x01\x09\x01")
 # How long a refused client without authentication_failure_close waits for the socket to close: guessing costs time.
 REFUSED_MS: Final = 1000
 # Unhandled input of a held connection beyond which its socket is not read.
@@ -97,13 +90,12 @@ class Connection:
         self.client_name = ""
         self.client_properties = FieldTable(b"")
         self.session: Session | None = None
-        self.channels: dict[int, Channel] = {}
-        self.channel_max: int = 0
+        self._table = ChannelTable(outbox)
         self.frame_max: i64 = broker.limits.frame_bytes_before_tune_max
-        self._broker = broker
-        self._limits = broker.limits
-        self._agenda = broker.agenda
-        self._heartbeats = Heartbeats(0, broker.agenda.monotonic_ms)
+        self.broker = broker
+        self.limits = broker.limits
+        self.agenda = broker.agenda
+        self.heartbeats = Heartbeats(0, broker.agenda.monotonic_ms)
         # When the shell should have seen the end of the handshake, or of a close.
         self._deadline_ms: i64 = broker.agenda.monotonic_ms + broker.limits.handshake_timeout_ms
         self._input = b""
@@ -116,7 +108,14 @@ class Connection:
         self._last_number: i64 = -1
         self._last_channel: Channel | None = None
 
-    # What the shell asks
+    # What others ask
+
+    @property
+    def channels(self) -> dict[int, Channel]:
+        return self._table.channels
+
+    def set_channel_max(self, channel_max: int) -> None:
+        self._table.channel_max = channel_max
 
     @property
     def closing(self) -> bool:
@@ -142,7 +141,7 @@ class Connection:
     # Bytes in
 
     def receive(self, data: bytes) -> None:
-        self._heartbeats.received(self._agenda.monotonic_ms)
+        self.heartbeats.received(self.agenda.monotonic_ms)
         if self.session is None:
             self._count_before_open(len(data))
         if len(self._input) > 0:
@@ -154,8 +153,8 @@ class Connection:
     def _count_before_open(self, size: i64) -> None:
         """Whoever has not logged in may not make us work or remember much."""
         self._bytes_before_open += size
-        if self._bytes_before_open > self._limits.bytes_before_open_max and self.state < CLOSING:
-            self._agenda.notice(f"{self.describe()} sent too much before connection.open, dropped")
+        if self._bytes_before_open > self.limits.bytes_before_open_max and self.state < CLOSING:
+            self.agenda.notice(f"{self.describe()} sent too much before connection.open, dropped")
             self._end()
 
     def resume(self) -> None:
@@ -185,7 +184,7 @@ class Connection:
         except HardError as hard:
             self._close_connection(hard)
         except Exception:
-            self._agenda.notice(f"internal error for {self.describe()}:\n{traceback.format_exc()}")
+            self.agenda.notice(f"internal error for {self.describe()}:\n{traceback.format_exc()}")
             self._close_connection(InternalFault("the broker made an error, see its log"))
         return False
 
@@ -196,11 +195,11 @@ class Connection:
         if data[:8] in PROTOCOL_HEADERS:
             self._at = 8
             self._become(START_SENT)
-            self._send(start_method(self._limits, __version__))
+            self.send(start_method(self.limits, __version__))
             return True
         # AMQP 0-9-1 4.2.2: "If the server does not recognise the ... protocol it MUST respond with the protocol header
         # it supports, and close".
-        self._agenda.notice(f"{self.describe()} does not speak AMQP 0-9-1: {_guess(data)}")
+        self.agenda.notice(f"{self.describe()} does not speak AMQP 0-9-1: {guess_protocol(data)}")
         self.outbox.writer.write(PROTOCOL_HEADER)
         self._end()
         return False
@@ -228,18 +227,20 @@ class Connection:
             if size > self.frame_max - 8:
                 self._at = pos + 7
                 self._is_framing_lost = True
-                raise FrameError(_too_large(frame_type, int(number), int(size), int(self.frame_max)))
+                raise FrameError(too_large(int(frame_type), int(number), int(size), int(self.frame_max)))
             end = pos + 7 + size
             if end >= size_of_input:
                 return
             if data[end] != FRAME_END:
                 self._at = end + 1
                 self._is_framing_lost = True
-                raise FrameError(_bad_end(frame_type, int(number), int(size), data[end]))
+                raise FrameError(bad_end(int(frame_type), int(number), int(size), data[end]))
             at = pos + 7
             pos = end + 1
             self._at = pos
             if number == 0 or session is None:
+                self._last_number = -1
+                self._last_channel = None
                 if self._on_connection_frame(frame_type, number, data[at:end]):
                     session = self.session
                 if self.state == CLOSED:
@@ -247,36 +248,51 @@ class Connection:
                     return
                 continue
             if number != self._last_number:
-                self._last_channel = self.channels.get(int(number))
+                self._last_channel = self._table.find(number)
                 self._last_number = number
             channel = self._last_channel
             if channel is None or channel.is_closing or self.state != OPEN:
-                self._on_closed_channel_frame(frame_type, number, data[at:end])
-            elif frame_type == FRAME_METHOD:
-                if size < 4:
-                    raise FrameError("a method frame is cut short")
-                index = i64(read_i32_be(data, at))
-                if index == BASIC_PUBLISH:
-                    channel.on_basic_publish(data, at + 4, end)
-                elif index == BASIC_ACK and size == 13:
-                    channel.on_basic_ack(read_i64_be(data, at + 4), (data[at + 12] & 1) != 0)
-                elif index == BASIC_NACK and size == 13:
-                    channel.method_index = index
-                    bits = data[at + 12]
-                    channel.on_basic_reject(read_i64_be(data, at + 4), (bits & 1) != 0, (bits & 2) != 0)
-                elif index == BASIC_REJECT and size == 13:
-                    channel.method_index = index
-                    channel.on_basic_reject(read_i64_be(data, at + 4), False, (data[at + 12] & 1) != 0)
-                else:
-                    self._on_channel_method(channel, index, data[at:end])
-            elif frame_type == FRAME_HEADER:
-                channel.on_content_header(data, at, end)
-            elif frame_type == FRAME_BODY:
-                channel.on_content_body(data, at, end)
-            elif frame_type == FRAME_HEARTBEAT:
-                raise UnexpectedFrame("heartbeat frame on a channel other than 0")
+                self._on_other_frame(session, frame_type, number, data[at:end])
             else:
-                raise FrameError(f"unknown frame type {frame_type}")
+                self._on_channel_frame(channel, frame_type, data, at, end)
+
+    def _on_channel_frame(self, channel: Channel, frame_type: i64, data: bytes, at: i64, end: i64) -> None:
+        """The hot methods are read where they lie; all others become a method object first."""
+        if frame_type == FRAME_METHOD:
+            size = end - at
+            if size < 4:
+                raise FrameError("a method frame is cut short")
+            index = i64(read_i32_be(data, at))
+            if index == BASIC_PUBLISH:
+                channel.on_basic_publish(data, at + 4, end)
+            elif index == BASIC_ACK and size == 13:
+                channel.on_basic_ack(read_i64_be(data, at + 4), (data[at + 12] & 1) != 0)
+            elif index == BASIC_NACK and size == 13:
+                channel.method_index = index
+                bits = data[at + 12]
+                channel.on_basic_reject(read_i64_be(data, at + 4), (bits & 1) != 0, (bits & 2) != 0)
+            elif index == BASIC_REJECT and size == 13:
+                channel.method_index = index
+                channel.on_basic_reject(read_i64_be(data, at + 4), False, (data[at + 12] & 1) != 0)
+            else:
+                self._on_channel_method(channel, index, data[at:end])
+        elif frame_type == FRAME_HEADER:
+            channel.on_content_header(data, at, end)
+        elif frame_type == FRAME_BODY:
+            channel.on_content_body(data, at, end)
+        elif frame_type == FRAME_HEARTBEAT:
+            raise UnexpectedFrame("heartbeat frame on a channel other than 0")
+        else:
+            raise FrameError(f"unknown frame type {int(frame_type)}")
+
+    def _on_other_frame(self, session: Session, frame_type: i64, number: i64, payload: bytes) -> None:
+        """On a channel that is not open. After connection.close only its close-ok counts."""
+        if self.state == OPEN:
+            if frame_type == FRAME_METHOD and len(payload) >= 4:
+                self._method_index = int(i64(read_i32_be(payload, 0)))
+            self._last_number = -1
+            self._last_channel = None
+            self._table.on_frame(session, frame_type, number, payload)
 
     # Channels
 
@@ -285,78 +301,22 @@ class Connection:
         channel.method_index = index
         if index == CHANNEL_CLOSE:
             decode_method(payload)
-            self._forget_channel(channel)
+            self._table.forget(channel)
+            self._last_number = -1
+            self._last_channel = None
             channel.close()
             send_method(self.outbox, channel.number, encode_method(new_method(commands.Channel.CloseOk)))
         elif index != CHANNEL_CLOSE_OK:
             dispatch(channel, decode_method(payload))
 
-    def _on_closed_channel_frame(self, frame_type: i64, number: i64, payload: bytes) -> None:
-        """No such channel, or one that is closing: open, the end of a close, and otherwise nothing."""
-        channel = self.channels.get(int(number))
-        index: i64 = 0
-        if frame_type == FRAME_METHOD and len(payload) >= 4:
-            index = i64(read_i32_be(payload, 0))
-        if self.state != OPEN:
-            # After connection.close only its close-ok counts.
-            return
-        if channel is not None:
-            if index == CHANNEL_CLOSE_OK:
-                self._forget_channel(channel)
-            elif index == CHANNEL_CLOSE:
-                # Both closed at once: answer, and go on waiting for the close-ok.
-                send_method(self.outbox, number, encode_method(new_method(commands.Channel.CloseOk)))
-            return
-        self._method_index = int(index)
-        if index == CHANNEL_OPEN:
-            self._open_channel(number, payload)
-        elif index == CHANNEL_CLOSE_OK:
-            return
-        elif frame_type == FRAME_METHOD:
-            decode_method(payload)
-            raise ChannelFault("expected 'channel.open'")
-        elif frame_type == FRAME_HEADER or frame_type == FRAME_BODY:
-            kind = "content header" if frame_type == FRAME_HEADER else "content body"
-            raise UnexpectedFrame(f"expected method frame, got {kind} frame instead")
-        else:
-            raise FrameError(f"unknown frame type {int(frame_type)}")
-
-    def _open_channel(self, number: i64, payload: bytes) -> None:
-        decode_method(payload)
-        session = self.session
-        assert session is not None
-        if number > self.channel_max or len(self.channels) >= self.channel_max:
-            raise NotAllowed(
-                f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max "
-                f"({self.channel_max})"
-            )
-        self.channels[int(number)] = Channel(number, session)
-        self._last_number = -1
-        send_method(self.outbox, number, encode_method(new_method(commands.Channel.OpenOk)))
-
-    def _forget_channel(self, channel: Channel) -> None:
-        self.channels.pop(int(channel.number), None)
-        self._last_number = -1
-        self._last_channel = None
-
     def _close_channel(self, error: SoftError) -> None:
-        """AMQP 0-9-1 channel.close: tell which method failed; from here only close-ok counts on this channel."""
+        """A channel's own fault ends only that channel; one that has no channel to end is ours."""
         channel = self._last_channel
         if channel is None or channel.is_closing:
             self._close_connection(InternalFault(error.explanation))
             return
-        index = int(channel.method_index)
-        channel.is_closing = True
-        self._agenda.notice(f"channel {int(channel.number)} of {self.describe()} closed: {error.reply_text}")
-        close = new_method(
-            commands.Channel.Close,
-            reply_code=error.reply_code,
-            reply_text=error.reply_text,
-            class_id=index >> 16,
-            method_id=index & 0xFFFF,
-        )
-        send_method(self.outbox, channel.number, encode_method(close))
-        channel.close()
+        self.agenda.notice(f"channel {int(channel.number)} of {self.describe()} closed: {error.reply_text}")
+        self._table.close(channel, error)
 
     # Channel 0
 
@@ -388,77 +348,24 @@ class Connection:
         method = decode_method(payload)
         after = next_state(self.state, self._method_index)
         if isinstance(method, commands.Connection.StartOk):
-            self._on_start_ok(method)
+            on_start_ok(self, method)
         elif isinstance(method, commands.Connection.TuneOk):
-            self._on_tune_ok(method)
+            on_tune_ok(self, method)
         elif isinstance(method, commands.Connection.Open):
-            self._on_open(method)
+            on_open(self, method)
         elif isinstance(method, commands.Connection.UpdateSecret):
-            self._send(new_method(commands.Connection.UpdateSecretOk))
+            self.send(new_method(commands.Connection.UpdateSecretOk))
         elif isinstance(method, commands.Connection.Close):
             self.release()
-            self._send(new_method(commands.Connection.CloseOk))
+            self.send(new_method(commands.Connection.CloseOk))
         if self.state not in (REFUSED, CLOSING, CLOSED):
             self._become(after)
         return True
 
-    def _on_start_ok(self, method: commands.Connection.StartOk) -> None:
-        properties = table_of(method, "client_properties")
-        self.client_properties = properties
-        name = properties.get("connection_name")
-        if isinstance(name, str):
-            self.client_name = name
-        response = octets_of(method, "response")
-        mechanism = method.mechanism
-        if mechanism == "PLAIN":
-            credentials = parse_plain(response)
-        elif mechanism == "AMQPLAIN":
-            credentials = parse_amqplain(response)
-        else:
-            raise CommandInvalid(f"unknown authentication mechanism '{mechanism}'")
-        user = credentials.user if credentials is not None else ""
-        reason = "malformed credentials"
-        if credentials is not None:
-            reason = self._broker.access.authenticate(user, credentials.password, self.peer_host)
-        if reason != "":
-            self._refuse(mechanism, reason, properties)
-            return
-        self.user = user
-        self._send(tune_method(self._limits))
-
-    def _refuse(self, mechanism: str, reason: str, properties: FieldTable) -> None:
-        """The log is told why; the client only that it was so, or guessing would be easier."""
-        self._agenda.notice(f"login from {self.peer_host}:{self.peer_port} refused: {reason}")
-        if _capability(properties, "authentication_failure_close"):
-            self._method_index = 0
-            explanation = (
-                f"Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
-            )
-            self._close_connection(LoginRefused(explanation))
-        else:
-            self._become(REFUSED)
-            self._deadline_ms = self._agenda.monotonic_ms + REFUSED_MS
-
-    def _on_tune_ok(self, method: commands.Connection.TuneOk) -> None:
-        limits = self._limits
-        self.channel_max = agreed("channel_max", method.channel_max, limits.channel_max, 1)
-        self.frame_max = agreed("frame_max", method.frame_max, limits.frame_max, limits.frame_max_min)
-        self.outbox.payload_bytes_max = self.frame_max - 8
-        self._heartbeats = Heartbeats(method.heartbeat, self._agenda.monotonic_ms)
-
-    def _on_open(self, method: commands.Connection.Open) -> None:
-        broker = self._broker
-        name = method.virtual_host
-        vhost = broker.vhosts.get(name)
-        if vhost is None:
-            raise NotAllowed(f"vhost {name} not found")
-        if not broker.access.may_enter(self.user, name):
-            raise NotAllowed(f"access to vhost '{name}' refused for user '{self.user}'")
-        session = broker.new_session(self.number, self.outbox, vhost, self.user)
-        session.wants_cancel_notify = _capability(self.client_properties, "consumer_cancel_notify")
-        session.wants_blocked = _capability(self.client_properties, "connection.blocked")
-        self.session = session
-        self._send(new_method(commands.Connection.OpenOk))
+    def refuse(self) -> None:
+        """Without authentication_failure_close there is nothing to say: the socket closes after a while."""
+        self._become(REFUSED)
+        self._deadline_ms = self.agenda.monotonic_ms + REFUSED_MS
 
     # Ends
 
@@ -468,42 +375,38 @@ class Connection:
             self._end()
         elif self.state < CLOSING:
             self._method_index = 0
+            self._last_channel = None
             self._close_connection(AmqpError(320, explanation))
 
     def _close_connection(self, error: AmqpError) -> None:
         if self.state >= CLOSING:
             self._end()
             return
-        self._agenda.notice(f"connection of {self.describe()} closed: {error.reply_text}")
+        self.agenda.notice(f"connection of {self.describe()} closed: {error.reply_text}")
         self.release()
         close = new_method(
             commands.Connection.Close,
             reply_code=error.reply_code,
             reply_text=error.reply_text,
-            class_id=self._failed_index() >> 16,
-            method_id=self._failed_index() & 0xFFFF,
+            class_id=0 if error.reply_code == 403 else self._failed_index() >> 16,
+            method_id=0 if error.reply_code == 403 else self._failed_index() & 0xFFFF,
         )
-        self._send(close)
+        self.send(close)
         self._become(CLOSING)
-        self._deadline_ms = self._agenda.monotonic_ms + self._limits.close_timeout_ms
+        self._deadline_ms = self.agenda.monotonic_ms + self.limits.close_timeout_ms
 
     def _failed_index(self) -> int:
         channel = self._last_channel
-        index = int(channel.method_index) if channel is not None and self._last_number > 0 else self._method_index
+        index = int(channel.method_index) if channel is not None else self._method_index
         # A class id above 32767 reads as a negative number.
         return index & 0xFFFFFFFF
 
     def release(self) -> None:
         """Give back everything: consumers first, so that nothing requeued comes back to this connection."""
-        channels = list(self.channels.values())
-        for channel in channels:
-            channel.cancel_consumers()
-        for channel in channels:
-            channel.release()
+        self._table.release()
         session = self.session
         if session is not None:
             session.vhost.delete_queues_of(self.number)
-        self.channels.clear()
 
     def lost(self) -> None:
         """The socket is gone."""
@@ -536,55 +439,30 @@ class Connection:
         if self.outbox.is_open or self.outbox.is_socket_full:
             return
         self.outbox.is_open = True
-        for channel in self.channels.values():
-            channel.wake_queues()
+        self._table.wake_queues()
 
     def tick(self, now_ms: i64) -> None:
         if self.state != OPEN:
             if self.state != CLOSED and now_ms >= self._deadline_ms:
                 if self.state < OPEN:
-                    self._agenda.notice(f"{self.describe()} did not finish its handshake in time")
+                    self.agenda.notice(f"{self.describe()} did not finish its handshake in time")
                 self.lost()
                 self.outbox.wake()
             return
-        if self._heartbeats.is_due(now_ms, self.outbox.written_bytes):
+        if self.heartbeats.is_due(now_ms, self.outbox.written_bytes):
             send_heartbeat(self.outbox)
         session = self.session
         if session is not None and (session.is_blocked or not self.reading):
             # We do not read, so silence says nothing.
-            self._heartbeats.received(now_ms)
-        elif self._heartbeats.is_dead(now_ms):
-            self._agenda.notice(f"missed heartbeats from {self.describe()}, connection dropped")
+            self.heartbeats.received(now_ms)
+        elif self.heartbeats.is_dead(now_ms):
+            self.agenda.notice(f"missed heartbeats from {self.describe()}, connection dropped")
             self.lost()
             self.outbox.wake()
 
-    def _send(self, method: Frame) -> None:
+    def send(self, method: Frame) -> None:
         send_method(self.outbox, 0, encode_method(method))
 
     def _become(self, state: int) -> None:
         assert state >= self.state, "a connection's state only moves forward"
         self.state = state
-
-
-def _capability(properties: FieldTable, name: str) -> bool:
-    capabilities = properties.get("capabilities")
-    return isinstance(capabilities, FieldTable) and capabilities.get(name) is True
-
-
-def _guess(data: bytes) -> str:
-    """What a stranger at the door probably is."""
-    if data[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE"):
-        return "this looks like HTTP; the management API listens on another port"
-    if data[:2] == b"\x16\x03":
-        return "this looks like TLS; use the port of --amqps for it"
-    if data[:4] == b"AMQP":
-        return f"its protocol header asks for version {'-'.join(str(each) for each in data[4:8])}"
-    return "its first bytes are no protocol header"
-
-
-def _too_large(frame_type: i64, number: int, size: int, frame_max: int) -> str:
-    return f"type {int(frame_type)}, channel {number}: frame of {size + 8} bytes is larger than frame_max {frame_max}"
-
-
-def _bad_end(frame_type: i64, number: int, size: int, octet: int) -> str:
-    return f"type {int(frame_type)}, channel {number}, payload of {size} bytes: frame end octet is {octet}, not 206"

@@ -45,9 +45,13 @@ class DataDirectory:
             self._lock = _take_lock(path / "lock")
         except OSError as error:
             raise DataDirectoryRefused(f"can't use the data directory {path}: {error.strerror}") from error
-        self.log_id = _identity(path)
+        try:
+            self.log_id = _identity(path)
+        except Exception:
+            os.close(self._lock)
+            raise
         self.disk = FileDisk(path)
-        self.topology_store = SqliteTopology(path / "topology.sqlite")
+        self.topology_store = SqliteTopology(_private(path / "topology.sqlite"))
         self.writer: LogWriter | None = None
 
     def load(self) -> tuple[Topology, Recovered]:
@@ -71,6 +75,10 @@ class DataDirectory:
         self.topology_store.close()
         if is_trusted:
             replace_file(self.path / "clean-stop", json.dumps({"position": position}).encode())
+        self.release()
+
+    def release(self) -> None:
+        """Let another process have the directory."""
         os.close(self._lock)
 
     def _read_clean_stop(self) -> int:
@@ -105,6 +113,12 @@ class SpaceWatch:
 
 def default_reserve_bytes(segment_bytes: int) -> int:
     return max(3 * segment_bytes, GIB)
+
+
+def _private(path: Path) -> Path:
+    """Password hashes are in it: SQLite would let everybody read what it creates itself."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+    return path
 
 
 def _take_lock(path: Path) -> int:

@@ -10,6 +10,7 @@ import gc
 import logging
 import resource
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from amqpd.runtime import memory
@@ -63,6 +64,7 @@ class Watch:
         self._collected_at_count = 0
         self._lost_before_collecting = LOST_BEFORE_COLLECTING
         self._timer: asyncio.TimerHandle | None = None
+        self.collect: Callable[[], object] = gc.collect
 
     def start(self) -> None:
         self.look()
@@ -93,7 +95,7 @@ class Watch:
             return
         self._collected_at_count = lost_count
         begun_s = time.monotonic()
-        gc.collect()
+        self.collect()
         took_ms = (time.monotonic() - begun_s) * 1000
         self._lost_before_collecting = max(LOST_BEFORE_COLLECTING, int(took_ms * LOST_PER_MS_OF_COLLECTING))
 

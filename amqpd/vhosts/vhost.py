@@ -27,7 +27,7 @@ from amqpd.vhosts.declare import (
     exchange_in,
     queue_in,
 )
-from amqpd.vhosts.routing import DEFAULT_EXCHANGE, REPLY_TO_PREFIX, RouteCache
+from amqpd.vhosts.routing import REPLY_TO_PREFIX, RouteCache
 from amqpd.wire.field_table import EMPTY_TABLE, FieldTable
 
 

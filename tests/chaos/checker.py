@@ -81,6 +81,8 @@ class Checker:
         self.unflagged_in_window_count = 0
         # Flagged although we never saw it: legal, the first delivery was on its way to us.
         self.flagged_unseen_count = 0
+        # Places that wait in the broker, more or less: only for pacing.
+        self.backlog_count = 0
         self._ordered = ordered
         self._filler = filler
         self._held: set[Place] = set()
@@ -90,9 +92,10 @@ class Checker:
 
     # What clients tell
 
-    def new_life(self) -> None:
+    def new_life(self, backlog_count: int) -> None:
         """The broker has been started again; nobody holds anything."""
         self.life += 1
+        self.backlog_count = backlog_count
         self._held.clear()
         self._settled_now.clear()
         self._seen_now.clear()
@@ -114,6 +117,7 @@ class Checker:
             # A place that is not there counts as settled.
             places.append(0 if mask >> queue & 1 else SETTLED)
         self.attempted_count += 1
+        self.backlog_count += (mask & ~TRANSIENT).bit_count()
         head = BODY_HEAD.pack(publisher, sequence, mask)
         at = sequence % 251
         body = head + self._filler[at : at + max(0, size - BODY_SIZE_MIN)]
@@ -174,6 +178,7 @@ class Checker:
         self._held.discard(place)
         self._settled_now.add(place)
         self.settled_count += 1
+        self.backlog_count -= 1
         self.publishers[place.publisher].places[place.queue][place.sequence] |= SETTLED
 
     def unsure(self, place: Place) -> None:
@@ -200,11 +205,6 @@ class Checker:
     @property
     def violation_count(self) -> int:
         return sum(self.violations.values())
-
-    @property
-    def backlog_count(self) -> int:
-        """Messages attempted less messages settled; only an estimate, for pacing."""
-        return 2 * self.attempted_count - self.settled_count
 
     def judge_losses(self) -> None:
         """After everything was drained: every confirmed persistent place must have been settled."""

@@ -11,7 +11,7 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pamqp import commands, frame
 from pamqp.base import Frame
@@ -113,8 +113,8 @@ class Channel:
         self.client.write(SETTLE.pack(METHOD, self.number, 13, NACK, delivery_tag, bits, END[0]))
 
     async def get(self, queue: str) -> Content | None:
-        got: Content | None = await self.call(commands.Basic.Get(queue=queue))
-        return got
+        got = await self.call(commands.Basic.Get(queue=queue))
+        return got if isinstance(got, Content) else None
 
     async def close(self) -> None:
         await self.call(commands.Channel.Close(reply_code=200, reply_text="", class_id=0, method_id=0))
@@ -250,8 +250,7 @@ class Client(asyncio.Protocol):
     # From the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost.set()

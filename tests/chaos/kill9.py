@@ -92,8 +92,7 @@ class Chaos:
             self.broker.kill()
             self.recovery_kill_count += 1
         self.ready_s.append(await self.broker.start())
-        self.checker.new_life()
-        await declare_all(self.where)
+        self.checker.new_life(await declare_all(self.where))
         # Before anybody changes anything: what became of what was under way.
         await self.transfers.look(self.where)
         await self.declares.look(self.where)

@@ -37,15 +37,18 @@ class Where:
         return await Client.connect(self.host, self.port)
 
 
-async def declare_all(where: Where) -> None:
-    """The durable things of the run; the same again in every life, hence also a test of equivalence."""
+async def declare_all(where: Where) -> int:
+    """The durable things of the run, in every life again; returns how many messages wait in them."""
     client = await where.connect()
     channel = await client.channel()
     await channel.call(commands.Exchange.Declare(exchange=EXCHANGE, exchange_type="fanout", durable=True))
+    waiting_count: int = 0
     for name in QUEUES:
-        await channel.call(commands.Queue.Declare(queue=name, durable=True))
+        declared = await channel.call(commands.Queue.Declare(queue=name, durable=True))
+        waiting_count += declared.message_count
         await channel.call(commands.Queue.Bind(queue=name, exchange=EXCHANGE, routing_key=""))
     await client.close()
+    return waiting_count
 
 
 def random_size(dice: random.Random) -> int:

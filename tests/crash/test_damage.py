@@ -196,4 +196,7 @@ def test_settles_in_a_lost_batch_bring_messages_back_flagged() -> None:
     second = data.index(b"AQB1", data.index(b"AQB1") + 1)
     model.disk.segments[1] = FakeFile(data[: second + 70] + b"\xee" + data[second + 71 :])
     recovered = recover(model.disk, LOG_ID, [1])
-    assert [(entry.message.body, entry.redelivered) for entry in recovered.queues[1]] == [(b"one", True), (b"two", True)]
+    assert [(entry.message.body, entry.redelivered) for entry in recovered.queues[1]] == [
+        (b"one", True),
+        (b"two", True),
+    ]

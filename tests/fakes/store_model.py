@@ -11,9 +11,9 @@ from amqpd.base.message import Message
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
 from amqpd.store.reclaim import Reclaim
+from amqpd.store.record import queue_id_bytes
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
-from amqpd.store.record import queue_id_bytes
 from amqpd.store.segment import SegmentWriter
 from tests.fakes.faulty_disk import FaultyDisk
 

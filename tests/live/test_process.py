@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -15,7 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pamqp import commands, frame
+from pamqp import body as body_frames
+from pamqp import commands, frame, header
 from pamqp.base import Frame
 
 from tests.fakes.certificates import make_certificates
@@ -31,7 +33,9 @@ pytestmark = pytest.mark.live
 class Process:
     """One `amqpd serve`, its output in files."""
 
-    def __init__(self, folder: Path, *flags: str, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *flags: str, environ: dict[str, str] | None = None, file_bytes_max: int = 0
+    ) -> None:
         self.folder = folder
         self._out = folder / f"out-{time.monotonic_ns()}"
         self._err = self._out.with_suffix(".err")
@@ -47,6 +51,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
+                preexec_fn=(lambda: limit_files(file_bytes_max)) if file_bytes_max else None,
             )
 
     @property
@@ -75,6 +80,12 @@ class Process:
     def stop(self, how: int = signal.SIGTERM) -> Process:
         self.process.send_signal(how)
         return self.ends_with(0)
+
+
+def limit_files(size: int) -> None:
+    """A write beyond this fails with EFBIG, which is an error of the disk and not a lack of room."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
@@ -134,6 +145,12 @@ class Client:
         answer = self.expect(commands.Queue.DeclareOk)
         assert isinstance(answer, commands.Queue.DeclareOk)
         return answer.message_count
+
+    def publish(self, queue: str, body: bytes) -> None:
+        properties = commands.Basic.Properties(delivery_mode=2)
+        self.send(1, commands.Basic.Publish(routing_key=queue))
+        self.socket.sendall(frame.marshal(header.ContentHeader(0, len(body), properties), 1))
+        self.socket.sendall(frame.marshal(body_frames.ContentBody(body), 1))
 
     def is_closed(self) -> bool:
         try:
@@ -241,6 +258,27 @@ def test_data_directory_that_can_not_be_written_is_one_sentence(start: Start, tm
     (tmp_path / "file").write_text("")
     (line,) = start("--data-dir", str(tmp_path / "file" / "data")).ends_with(1).log.splitlines()
     assert line.startswith("amqpd can't start: ")
+
+
+def test_failed_write_ends_the_process_with_74_and_confirms_nothing(start: Start) -> None:
+    broker = start(file_bytes_max=256 * 1024).wait_ready()
+    client = Client(broker.port()).open()
+    client.declare("big")
+    client.send(1, commands.Confirm.Select())
+    client.expect(commands.Confirm.SelectOk)
+    for _ in range(4):
+        client.publish("big", bytes(100_000))
+    confirmed_count = 0
+    with pytest.raises((EOFError, ConnectionError)):
+        while True:
+            ack = client.expect(commands.Basic.Ack)
+            assert isinstance(ack, commands.Basic.Ack)
+            confirmed_count = ack.delivery_tag
+    assert confirmed_count < 4
+    broker.ends_with(74)
+    assert "can't be written" in broker.log
+    broker = start().wait_ready()
+    assert Client(broker.port()).open().declare("big", passive=True) >= confirmed_count
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ class Peer:
             if data[tag_at + 8] != 0:
                 self.redelivered_count += 1
             self._is_return = False
-        elif method == BASIC_ACK or method == BASIC_NACK:  # noqa: SIM109 - a tuple would be built and searched
+        elif method == BASIC_ACK or method == BASIC_NACK:
             publisher = self._publisher
             if publisher is None or size < 13:
                 raise LoadError("a confirm arrived where none can be")

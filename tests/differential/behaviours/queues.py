@@ -31,11 +31,11 @@ def server_names_queues_declared_without_a_name(s: Session) -> None:
 
 
 @behaviour("queues")
-def server_named_queue_can_be_declared_again_by_its_name(s: Session) -> None:
+def server_named_queue_can_be_declared_again_passively_only(s: Session) -> None:
     ch = s.channel()
     q = ch.queue("", exclusive=True)
-    ch.call("queue.declare", queue=q, exclusive=True)
     ch.call("queue.declare", queue=q, passive=True)
+    ch.call("queue.declare", queue=q, exclusive=True)
 
 
 @behaviour("queues")
@@ -43,7 +43,6 @@ def empty_name_is_the_last_declared_queue(s: Session) -> None:
     ch = s.channel()
     ch.queue("first", exclusive=True)
     q = ch.queue("last", exclusive=True)
-    ch.call("queue.declare", queue="", passive=True)
     ch.publish("", q, b"a")
     ch.publish("", q, b"b")
     ch.get("", no_ack=True)
@@ -361,7 +360,7 @@ def exclusive_queue_is_gone_when_the_socket_is_dropped(s: Session) -> None:
 
 
 @behaviour("queues")
-def exclusive_queue_redeclared_as_shared_is_405_or_406(s: Session) -> None:
+def exclusive_queue_redeclared_as_shared_is_405(s: Session) -> None:
     ch = s.channel()
     q = ch.queue(exclusive=True)
     ch.call("queue.declare", queue=q)
@@ -439,7 +438,23 @@ def auto_delete_queue_goes_with_its_messages(s: Session) -> None:
 def unused_queue_expires(s: Session) -> None:
     ch = s.channel()
     q = ch.queue(arguments={"x-expires": 100})
+    # Looking for it would be a use of it.
+    for _ in range(5):
+        ch.nothing()
     s.queue_exists(q, False)
+
+
+@behaviour("queues")
+def declaring_or_getting_renews_the_lease_of_a_queue(s: Session) -> None:
+    ch = s.channel()
+    q = ch.queue(arguments={"x-expires": 1000})
+    for _ in range(4):
+        ch.nothing()
+        ch.nothing()
+        ch.call("queue.declare", queue=q, passive=True)
+        ch.nothing()
+        ch.nothing()
+        ch.get(q)
 
 
 @behaviour("queues")

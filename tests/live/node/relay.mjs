@@ -42,6 +42,7 @@ async function relayOn(connection) {
   const everything = new Promise((resolve, reject) => {
     const check = () => received.size === count && unconfirmed.size === 0 && resolve('done');
     channel.consume(queue, (message) => {
+      if (message === null) return; // the queue is gone: deleted below
       const number = Number(message.content.toString());
       received.set(number, (received.get(number) ?? 0) + 1);
       channel.ack(message);

@@ -3,8 +3,6 @@ from __future__ import annotations
 import dataclasses
 import resource
 
-import pytest
-
 from amqpd.base.limits import DEFAULTS
 from amqpd.config import Config
 from amqpd.runtime.admission import Admission
@@ -78,10 +76,10 @@ def test_batch_without_room_stops_publishers_at_once_and_until_it_is_written() -
     assert world.said == ["low on disk", "go on"]
 
 
-def test_many_lost_connections_are_followed_by_one_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_lost_connections_are_followed_by_one_collection() -> None:
     collections: list[int] = []
-    monkeypatch.setattr("gc.collect", lambda: collections.append(1))
     watched, _, _, peers = watch()
+    watched.collect = lambda: collections.append(1)
     peers.lost_count = LOST_BEFORE_COLLECTING - 1
     watched.look()
     assert collections == []

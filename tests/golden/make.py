@@ -1,0 +1,102 @@
+"""Writes tests/golden/data-1: run once, when format 1 was new. Never run it again; a new format gets a new folder.
+
+python -m tests.golden.make FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+from pathlib import Path
+
+from amqpd.base.message import Message
+from amqpd.runtime.files import DataDirectory
+from amqpd.runtime.log_writer import DiskEvents
+from amqpd.store.checkpoint import CheckpointBuilder
+from amqpd.store.log import Log
+from amqpd.store.record import queue_id_bytes
+from amqpd.store.topology import (
+    BINDINGS,
+    EXCHANGES,
+    PERMISSIONS,
+    QUEUES,
+    USERS,
+    VHOSTS,
+    BindingRow,
+    ExchangeRow,
+    QueueRow,
+    TopologyChange,
+    VhostRow,
+    put,
+)
+
+HEADER = bytes.fromhex("003c00000000000000000005100002")
+
+
+class Synced(DiskEvents):
+    def __init__(self) -> None:
+        self.marks: queue.Queue[int] = queue.Queue()
+
+    def synced(self, mark: int) -> None:
+        self.marks.put(mark)
+
+
+def make(path: Path) -> None:
+    directory = DataDirectory(path)
+    _, recovered = directory.load()
+    log = Log(recovered.start, 1024)
+    events = Synced()
+    writer = directory.start_writer(recovered, events)
+    held: dict[int, list[Message]] = {1: [], 2: []}
+
+    def commit(*topology: TopologyChange) -> None:
+        batch = log.seal(list(topology))
+        assert batch is not None
+        writer.submit(batch)
+        events.marks.get()
+
+    def publish(body: bytes, *queue_ids: int) -> None:
+        message = Message(log.next_message_id(), b"\x06orders\x05eu.de", HEADER, body)
+        log.append_message(message, b"".join(map(queue_id_bytes, queue_ids)), 1_700_000_000_000)
+        for queue_id in queue_ids:
+            held[queue_id].append(message)
+
+    commit(
+        put(VHOSTS, VhostRow("/").row()),
+        put(EXCHANGES, ExchangeRow("/", "orders", "topic", False, False, b"").row()),
+        put(QUEUES, QueueRow(1, "/", "all", False, b"\x09x-expiresI\x00\x36\xee\x80").row()),
+        put(QUEUES, QueueRow(2, "/", "eu", True, b"").row()),
+        put(BINDINGS, BindingRow("/", "orders", "all", False, "#", b"").row()),
+        put(BINDINGS, BindingRow("/", "orders", "eu", False, "eu.\udcff", b"").row()),
+        put(USERS, {"name": "guest", "password_hash": "", "hashing_algorithm": "", "tags": "administrator"}),
+        put(PERMISSIONS, {"user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}),
+    )
+    for step in range(24):
+        publish(b"order %d " % step * 5, 1, 2)
+        publish(b"only here %d" % step, 1)
+        if step % 2:
+            log.append_settle(2, held[2].pop(0))
+        if step == 9:
+            log.append_move(held[1][0])
+        if step == 23:
+            log.append_requeue(2, held[2][0], 3)
+            log.append_delivered(1, held[1][5].message_id)
+        commit()
+        if step == 12:
+            checkpoint = CheckpointBuilder(log, 1)
+            for queue_id, messages in held.items():
+                for message in messages:
+                    checkpoint.add(queue_id, message, 0, False)
+            directory.disk.write_checkpoint(1, checkpoint.finish().data)
+    directory.stop(int(log.position))
+    expected = {
+        str(queue_id): [[int(message.message_id), message.body.decode()] for message in messages]
+        for queue_id, messages in held.items()
+    }
+    (path / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    (path / "lock").unlink()
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))

@@ -1,0 +1,199 @@
+"""Real threads on a fake disk; every wait is on a queue of what was reported, never on time."""
+
+from __future__ import annotations
+
+import errno
+import queue
+import threading
+from typing import Any
+
+import pytest
+
+from amqpd.runtime import log_writer
+from amqpd.runtime.log_writer import DiskEvents, LogWriter
+from amqpd.store.batch import Batch
+from amqpd.store.checkpoint import Checkpoint
+from amqpd.store.segment import SEGMENT_HEADER_SIZE
+from amqpd.store.topology import VHOSTS, TopologyChange, TopologyStore, VhostRow, put
+from tests.fakes.faulty_disk import FaultyDisk
+
+RECORDS = b"x" * 32
+BATCH_SIZE = 100
+
+
+class Reports(DiskEvents):
+    def __init__(self) -> None:
+        self.all: queue.Queue[tuple[str, Any]] = queue.Queue()
+
+    def next(self) -> tuple[str, Any]:
+        return self.all.get(timeout=10)
+
+    def synced(self, mark: int) -> None:
+        self.all.put(("synced", mark))
+
+    def failed(self, error: Exception) -> None:
+        self.all.put(("failed", error))
+
+    def full(self) -> None:
+        self.all.put(("full", None))
+
+    def has_room(self) -> None:
+        self.all.put(("has_room", None))
+
+    def checkpoint_written(self, checkpoint: Checkpoint) -> None:
+        self.all.put(("checkpoint_written", checkpoint.generation))
+
+    def checkpoint_failed(self, checkpoint: Checkpoint) -> None:
+        self.all.put(("checkpoint_failed", checkpoint.generation))
+
+
+class FakeTopology(TopologyStore):
+    def __init__(self) -> None:
+        self.applied: list[TopologyChange] = []
+        self.error: Exception | None = None
+
+    def apply(self, changes: list[TopologyChange]) -> None:
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        self.applied += changes
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.disk = FaultyDisk()
+        self.topology = FakeTopology()
+        self.reports = Reports()
+        self.writer = LogWriter(self.disk, self.topology, 0, self.reports)
+        self.mark = 0
+
+    def submit(self, *topology: TopologyChange, records: bytes = RECORDS) -> None:
+        position = self.mark * BATCH_SIZE
+        self.mark += 1
+        offset = SEGMENT_HEADER_SIZE + position
+        self.writer.submit(Batch(5, 1, self.mark, 1, offset, position, 1, records, list(topology)))
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(log_writer, "RETRY_S", 0.001)
+    return Bench()
+
+
+CHANGE = put(VHOSTS, VhostRow("/").row())
+
+
+def test_batches_are_reported_in_order_once_they_are_durable(bench: Bench) -> None:
+    for _ in range(3):
+        bench.submit()
+    assert [bench.reports.next() for _ in range(3)] == [("synced", 1), ("synced", 2), ("synced", 3)]
+    assert bench.disk.segments[1].unsynced == b""
+    assert bench.disk.effects.count("sync 1") == 3
+    bench.writer.stop()
+
+
+def test_topology_is_committed_before_the_mark_is_reported(bench: Bench) -> None:
+    bench.submit(CHANGE)
+    assert bench.reports.next() == ("synced", 1)
+    assert bench.topology.applied == [CHANGE]
+    bench.writer.stop()
+
+
+def test_topology_alone_writes_nothing_to_the_log(bench: Bench) -> None:
+    bench.submit(CHANGE, records=b"")
+    assert bench.reports.next() == ("synced", 1)
+    assert bench.disk.effects == []
+    bench.writer.stop()
+
+
+@pytest.mark.parametrize("effect", ["write", "sync"])
+def test_after_a_failure_nothing_is_written_or_reported_any_more(bench: Bench, effect: str) -> None:
+    bench.submit()
+    bench.reports.next()
+    bench.disk.error_at = len(bench.disk.effects) + ["write", "sync"].index(effect)
+    for _ in range(3):
+        bench.submit(CHANGE)
+    kind, error = bench.reports.next()
+    assert (kind, error.errno) == ("failed", errno.EIO)
+    bench.writer.write_checkpoint(Checkpoint(1, 1, 0, 0, b"c"))
+    bench.writer.stop()
+    assert bench.reports.all.empty()
+    assert bench.writer.is_failed
+    assert bench.disk.effects[-1] == f"{effect} 1"
+    assert bench.topology.applied == []
+
+
+def test_full_disk_is_reported_and_the_same_batch_is_tried_again(bench: Bench) -> None:
+    bench.submit()
+    bench.reports.next()
+    bench.disk.error, bench.disk.error_at, bench.disk.error_after_bytes = errno.ENOSPC, len(bench.disk.effects), 7
+    bench.submit()
+    assert [bench.reports.next() for _ in range(3)] == [("full", None), ("has_room", None), ("synced", 2)]
+    assert bench.disk.segment_size(1) == SEGMENT_HEADER_SIZE + 2 * BATCH_SIZE
+    bench.writer.stop()
+
+
+def test_full_disk_for_the_topology_is_tried_again_too(bench: Bench) -> None:
+    bench.topology.error = OSError(errno.ENOSPC, "full")
+    bench.submit(CHANGE)
+    assert [bench.reports.next() for _ in range(3)] == [("full", None), ("has_room", None), ("synced", 1)]
+    bench.writer.stop()
+
+
+def test_any_other_topology_error_is_a_failure(bench: Bench) -> None:
+    bench.topology.error = RuntimeError("broken")
+    bench.submit(CHANGE)
+    assert bench.reports.next()[0] == "failed"
+    bench.writer.stop()
+
+
+def test_stop_does_not_wait_for_room_for_ever(bench: Bench) -> None:
+    class Full(FakeTopology):
+        def apply(self, changes: list[TopologyChange]) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+    reports = Reports()
+    writer = LogWriter(bench.disk, Full(), 0, reports)
+    writer.submit(Batch(5, 1, 1, 1, SEGMENT_HEADER_SIZE, 0, 1, b"", [CHANGE]))
+    assert reports.next()[0] == "full"
+    writer.stop()
+    assert reports.next()[0] == "failed"
+    assert writer.is_failed
+    bench.writer.stop()
+
+
+def test_checkpoints_and_deletions_do_not_hold_up_the_log(bench: Bench) -> None:
+    gate = threading.Event()
+    written = bench.disk.write_checkpoint
+
+    def slow(generation: int, data: bytes) -> None:
+        gate.wait(10)
+        written(generation, data)
+
+    bench.disk.write_checkpoint = slow  # type: ignore[method-assign]
+    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, b"c"))
+    bench.submit()
+    assert bench.reports.next() == ("synced", 1)
+    gate.set()
+    assert bench.reports.next() == ("checkpoint_written", 3)
+    bench.writer.delete_segments([1])
+    bench.writer.stop()
+    assert bench.disk.segment_numbers() == []
+
+
+def test_checkpoint_without_room_may_be_tried_again_and_stops_nothing(bench: Bench) -> None:
+    bench.disk.error, bench.disk.error_at = errno.ENOSPC, 0
+    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, b"c"))
+    assert bench.reports.next() == ("checkpoint_failed", 3)
+    bench.submit()
+    assert bench.reports.next() == ("synced", 1)
+    bench.writer.stop()
+
+
+def test_failed_checkpoint_fails_the_log_too(bench: Bench) -> None:
+    bench.disk.error_at = 0
+    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, b"c"))
+    assert bench.reports.next()[0] == "failed"
+    bench.submit()
+    bench.writer.stop()
+    assert bench.reports.all.empty()

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from amqpd.store.batch import BATCH_HEADER_SIZE, Batch, crc_of_header, find_batch, try_read_batch
+
+LOG_ID = 0x1122334455667788
+
+
+def make(records: bytes = b"records", position: int = 1000, previous_crc: int = 0xDEADBEEF) -> bytes:
+    batch = Batch(LOG_ID, 3, 17, 2, 48, position, 1, records, [])
+    return batch.encode_header(previous_crc) + records
+
+
+def test_batch_comes_back_as_it_was_sealed() -> None:
+    data = make()
+    found = try_read_batch(b"xx" + data, 2, LOG_ID)
+    assert found is not None
+    assert (found.log_id, found.epoch, found.mark, found.position, found.durable_position) == (
+        LOG_ID,
+        3,
+        17,
+        1000,
+        1000,
+    )
+    assert (found.record_count, found.previous_crc, found.flags) == (1, 0xDEADBEEF, 0)
+    assert found.records_offset == 2 + BATCH_HEADER_SIZE
+    assert found.end == 2 + len(data)
+    assert found.next_position == 1000 + len(data)
+    assert crc_of_header(data[:BATCH_HEADER_SIZE]) == found.crc
+
+
+def test_any_single_flipped_bit_is_noticed() -> None:
+    data = make(bytes(range(40)))
+    for bit in range(len(data) * 8):
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        assert try_read_batch(bytes(broken), 0, LOG_ID) is None, bit
+
+
+def test_any_truncation_is_noticed() -> None:
+    data = make()
+    for size in range(len(data)):
+        assert try_read_batch(data[:size], 0, LOG_ID) is None
+
+
+def test_batch_of_another_log_is_not_ours() -> None:
+    assert try_read_batch(make(), 0, LOG_ID + 1) is None
+
+
+def test_batch_behind_rubbish_is_found() -> None:
+    data = b"AQB1 not a batch AQB" + make() + make()
+    found = find_batch(data, 0, LOG_ID)
+    assert found is not None
+    assert found.offset == 20
+    assert find_batch(data, 21 + len(make()), LOG_ID) is None

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from amqpd.base.errors import Corrupt
+from amqpd.base.message import Message
+from amqpd.store.checkpoint import DELIVERED, ENTRY, CheckpointBuilder, CheckpointReader
+from amqpd.store.log import Log, fresh_start
+from amqpd.store.record import queue_id_bytes
+
+LOG_ID = 5
+
+
+def make() -> tuple[Log, bytes]:
+    log = Log(fresh_start(LOG_ID))
+    message = Message(log.next_message_id(), b"\x00\x01q", b"header", b"body")
+    log.append_message(message, queue_id_bytes(7), 1)
+    log.seal([])
+    builder = CheckpointBuilder(log, 12)
+    builder.add(7, message, 3, True)
+    builder.add(8, Message(99, b"", b"", b""), 0, False)
+    builder.add_delivered(7, 1)
+    assert builder.entry_count == 1
+    return log, builder.finish().data
+
+
+def test_what_was_added_is_read_back() -> None:
+    log, data = make()
+    reader = CheckpointReader(data, LOG_ID, "checkpoint 12")
+    assert (reader.generation, reader.segment_number, reader.offset) == (12, 1, log.offset)
+    assert (reader.position, reader.end_position, reader.mark) == (log.position, log.position, 1)
+    assert reader.next_message_id == 2
+    assert reader.next()
+    assert (reader.kind, reader.queue_id, reader.message_id) == (ENTRY, 7, 1)
+    assert (reader.entry_segment, reader.delivery_count, reader.redelivered) == (1, 3, True)
+    assert reader.next()
+    assert (reader.kind, reader.queue_id, reader.message_id) == (DELIVERED, 7, 1)
+    assert not reader.next()
+
+
+def test_mark_covers_the_open_batch_if_there_is_something_in_it() -> None:
+    log = Log(fresh_start(LOG_ID))
+    assert CheckpointBuilder(log, 1).finish().mark == 0
+    log.append_delivered(7, 1)
+    assert CheckpointBuilder(log, 1).finish().mark == 1
+
+
+def test_position_is_where_the_walk_began_and_end_where_it_ended() -> None:
+    log = Log(fresh_start(LOG_ID))
+    builder = CheckpointBuilder(log, 1)
+    log.append_delivered(7, 1)
+    reader = CheckpointReader(builder.finish().data, LOG_ID, "")
+    assert (reader.position, reader.end_position) == (0, log.end_position)
+
+
+def test_any_flipped_bit_and_any_truncation_is_corrupt() -> None:
+    _, data = make()
+    for bit in range(len(data) * 8):
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(Corrupt):
+            CheckpointReader(bytes(broken), LOG_ID, "")
+    for size in range(len(data)):
+        with pytest.raises(Corrupt):
+            CheckpointReader(data[:size], LOG_ID, "")
+
+
+def test_checkpoint_of_another_log_is_corrupt() -> None:
+    _, data = make()
+    with pytest.raises(Corrupt, match="another log"):
+        CheckpointReader(data, LOG_ID + 1, "")

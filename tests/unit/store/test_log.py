@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+
+from amqpd.base.message import Message
+from amqpd.store.batch import BATCH_HEADER_SIZE
+from amqpd.store.log import Log, fresh_start
+from amqpd.store.record import queue_id_bytes
+from amqpd.store.segment import SEGMENT_HEADER_SIZE
+from amqpd.store.topology import VHOSTS, VhostRow, put
+
+
+def make(segment_bytes: int = 1 << 20) -> Log:
+    return Log(fresh_start(5), segment_bytes)
+
+
+def publish(log: Log, *queue_ids: int, body: bytes = b"body") -> Message:
+    message = Message(log.next_message_id(), b"\x00\x01q", b"header", body)
+    log.append_message(message, b"".join(map(queue_id_bytes, queue_ids)), 123)
+    return message
+
+
+def test_every_message_gets_a_larger_id() -> None:
+    log = make()
+    assert [log.next_message_id() for _ in range(3)] == [1, 2, 3]
+    assert log.peek_message_id() == 4
+
+
+def test_fresh_log_has_nothing_to_seal() -> None:
+    log = make()
+    assert not log.dirty
+    assert log.seal([]) is None
+    assert log.mark == 1
+
+
+def test_message_address_is_where_its_record_ends_up_in_the_file() -> None:
+    log = make()
+    first = publish(log, 7)
+    second = publish(log, 7, 8)
+    batch = log.seal([])
+    assert batch is not None
+    file = bytes(SEGMENT_HEADER_SIZE + BATCH_HEADER_SIZE) + batch.records
+    for message in (first, second):
+        assert file[message.offset] == 1
+        assert int.from_bytes(file[message.offset + 1 : message.offset + 9], "little") == message.message_id
+    assert second.offset + second.logged_bytes == len(file)
+    third = publish(log, 7)
+    assert third.offset == len(file) + BATCH_HEADER_SIZE
+
+
+def test_seal_takes_everything_and_counts_marks() -> None:
+    log = make()
+    message = publish(log, 7)
+    log.append_requeue(7, message, 1)
+    log.append_delivered(7, message.message_id)
+    log.append_settle(7, message)
+    assert log.pending_bytes == message.logged_bytes + 17 + 13 + 13
+    end = log.end_position
+    batch = log.seal([])
+    assert batch is not None
+    assert (batch.mark, batch.record_count, len(batch.records)) == (1, 4, message.logged_bytes + 43)
+    assert (batch.segment_number, batch.offset, batch.position) == (1, SEGMENT_HEADER_SIZE, 0)
+    assert (log.mark, log.dirty, log.pending_bytes) == (2, False, 0)
+    assert log.position == end == BATCH_HEADER_SIZE + len(batch.records)
+
+
+def test_topology_alone_takes_a_mark_but_no_place_in_the_log() -> None:
+    log = make()
+    batch = log.seal([put(VHOSTS, VhostRow("/").row())])
+    assert batch is not None
+    assert (batch.mark, batch.records, len(batch.topology)) == (1, b"", 1)
+    assert (log.mark, log.position, log.offset) == (2, 0, SEGMENT_HEADER_SIZE)
+
+
+def test_message_is_live_until_its_last_queue_has_settled_it() -> None:
+    log = make()
+    message = publish(log, 7, 8)
+    assert message.holders == 2
+    assert (log.segment.live_count, log.segment.live_bytes) == (1, message.logged_bytes)
+    log.append_settle(7, message)
+    assert log.segment.live_count == 1
+    log.release(message)
+    assert (log.segment.live_count, log.segment.live_bytes, log.live_bytes) == (0, 0, 0)
+
+
+def test_settling_more_often_than_held_is_our_bug() -> None:
+    log = make()
+    message = publish(log, 7)
+    log.append_settle(7, message)
+    with pytest.raises(AssertionError):
+        log.append_settle(7, message)
+
+
+def test_full_segment_is_followed_by_a_new_one() -> None:
+    log = make(1000)
+    old = publish(log, 7, body=b"x" * 2000)
+    first = log.seal([])
+    new = publish(log, 7)
+    second = log.seal([])
+    assert first is not None
+    assert second is not None
+    assert (first.segment_number, second.segment_number, second.offset) == (1, 2, SEGMENT_HEADER_SIZE)
+    assert second.position == BATCH_HEADER_SIZE + len(first.records)
+    assert old.segment is log.segments[0]
+    assert new.segment is log.segments[1]
+    assert log.segments[0].size_bytes == SEGMENT_HEADER_SIZE + BATCH_HEADER_SIZE + len(first.records)
+
+
+def test_move_gives_a_message_a_new_address_and_empties_the_old_segment() -> None:
+    log = make(1000)
+    message = publish(log, 7, 8, body=b"x" * 2000)
+    log.seal([])
+    old = message.segment
+    assert old is not None
+    log.append_move(message)
+    assert message.segment is log.segment is not old
+    assert (old.live_count, old.live_bytes) == (0, 0)
+    assert (log.segment.live_count, message.holders, log.live_bytes) == (1, 2, message.logged_bytes)
+
+
+def test_log_goes_on_where_its_start_says() -> None:
+    start = fresh_start(5)
+    start.segment.number = 9
+    start.segment.live_bytes = 30
+    start.offset, start.position, start.mark, start.epoch, start.next_message_id = 500, 10_000, 77, 4, 1234
+    log = Log(start)
+    message = publish(log, 7)
+    batch = log.seal([])
+    assert batch is not None
+    assert (batch.segment_number, batch.offset, batch.position, batch.mark, batch.epoch) == (9, 500, 10_000, 77, 4)
+    assert message.message_id == 1234
+    assert log.live_bytes == 30 + message.logged_bytes
