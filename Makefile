@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+CYCLES ?= 50
+STREAMS ?= 1000000
 
 # What the fast tests are; the compiled core passes the very same ones.
 FAST   := $(wildcard tests/tidy tests/test_*.py tests/unit tests/behaviour tests/crash tests/fuzz)
@@ -22,8 +24,11 @@ SOURCES := $(shell find amqpd -name '*.py' -o -name '*.sql' -o -path 'amqpd/mana
 # The source tree first on the path, respectively not on it at all (-P), for this process and for those that it starts.
 INTERPRETED := env -u PYTHONSAFEPATH PYTHONPATH=$(CURDIR) AMQPD_EXPECT_COMPILED=0
 COMPILED    := env -u PYTHONPATH PYTHONSAFEPATH=1 AMQPD_EXPECT_COMPILED=1
+ifeq ($(KIND),pure)
+COMPILED    := $(INTERPRETED)
+endif
 
-.PHONY: help install run test check static check-compiled live differential client-suites bench format lock clean
+.PHONY: help install run test check static check-compiled live differential client-suites chaos fuzz bench format lock clean
 
 help:
 	@echo 'make install         venv in .venv with the compiled package and everything tests need'
@@ -34,6 +39,8 @@ help:
 	@echo 'make live            real broker process, real client libraries'
 	@echo 'make differential    the same transcript as RabbitMQ (needs rabbitmq-server)'
 	@echo 'make client-suites   the clients'"'"' own test suites (SUITES="aio-pika kombu ...")'
+	@echo 'make chaos           kill -9 under confirmed load, again and again (CYCLES=50)'
+	@echo 'make fuzz            mutated frame streams into the compiled core (STREAMS=1000000)'
 	@echo 'make bench           load a local broker, print a table; beside RabbitMQ where one is installed'
 	@echo 'AMQPD_PURE=1 make X  without compilation'
 
@@ -74,6 +81,15 @@ differential: $(STAMP)
 
 client-suites: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tests/suites/run-all $(SUITES)
+
+# The tests' own code comes from the checkout, and only it: the broker is the installed one.
+CHECKOUT_MODULE := import runpy, sys; sys.path.append("$(CURDIR)"); runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+
+chaos: $(STAMP)
+	$(COMPILED) $(BIN)/python -c '$(CHECKOUT_MODULE)' tests.chaos.kill9 --cycles $(CYCLES) $(ARGS)
+
+fuzz: $(STAMP)
+	$(COMPILED) $(BIN)/python -c '$(CHECKOUT_MODULE)' tests.fuzz.run_streams --count $(STREAMS) $(ARGS)
 
 bench: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/run $(ARGS)

@@ -4,6 +4,7 @@ Owns the flags and the exit codes. Does not own what a setting means (config.py)
 
     0  stopped on SIGTERM or SIGINT     2  a wrong flag          78  a wrong setting
     1  can't start                     74  the disk failed       76  the log is damaged, and may not be served
+   70  the broker made an error
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
     flags.add_argument("--tls-ca", metavar="FILE", help="clients must show a certificate signed by this CA")
     management = flags.add_mutually_exclusive_group()
-    management.add_argument("--management", metavar="HOST:PORT", help="listen for the management API (127.0.0.1:15672)")
+    management.add_argument(
+        "--management", metavar="HOST:PORT", help="for the management API; nothing listens there yet"
+    )
     management.add_argument("--no-management", dest="management", action="store_const", const="none")
     flags.add_argument("--log-level", choices=LOG_LEVELS)
     flags.add_argument("--log-format", choices=LOG_FORMATS)

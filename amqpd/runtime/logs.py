@@ -96,9 +96,10 @@ class Notices:
                 continue
             self._said_count += 1
             head, traceback = _split_traceback(line)
-            self._logger.info("%s", head)
+            level = logging.ERROR if traceback else logging.INFO
+            self._logger.log(level, "%s", head)
             for more in traceback:
-                self._logger.info("    | %s", more)
+                self._logger.log(level, "    | %s", more)
 
     def settle(self) -> None:
         """Say how many lines were left out."""

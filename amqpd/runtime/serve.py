@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -32,7 +32,7 @@ from amqpd.runtime import logs
 from amqpd.runtime.admission import Admission
 from amqpd.runtime.files import DataDirectory, DataDirectoryRefused
 from amqpd.runtime.log_writer import DiskEvents
-from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind, listen
+from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind, is_loopback, listen
 from amqpd.runtime.tls import TlsError, server_context
 from amqpd.runtime.turn import Turn
 from amqpd.runtime.upkeep import Upkeep
@@ -42,6 +42,7 @@ from amqpd.store.log import Log
 from amqpd.store.segment import UnknownFormat
 
 EXIT_CANNOT_START: Final = 1
+EXIT_OUR_BUG: Final = 70
 EXIT_DISK_FAILED: Final = 74
 EXIT_DAMAGED: Final = 76
 # Clients have this long to answer connection.close before their sockets are simply closed.
@@ -64,7 +65,7 @@ class HopToLoop(DiskEvents):
         self._call(self._server.turn.synced, mark)
 
     def failed(self, error: Exception) -> None:
-        self._call(self._server.disk_failed, error)
+        self._call(self._server.fail, error)
 
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         self._call(self._server.upkeep.checkpoint_written, checkpoint)
@@ -92,6 +93,8 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._stopping = asyncio.Event()
         self._failure: Exception | None = None
+        # The failure, if it is ours and not the disk's.
+        self._bug: Exception | None = None
         topology, recovered = directory.load()
         for notice in recovered.report.notices:
             logger.info("%s", notice)
@@ -107,6 +110,7 @@ class Server:
 
     async def run(self, bound: list[tuple[str, Address, socket.socket]]) -> int:
         """Until a signal or a failure; the exit code."""
+        self._loop.set_exception_handler(self._on_loop_error)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
         # Everything that lives now lives for long. Messages make no cycles, so that looking for some among millions of
@@ -139,17 +143,33 @@ class Server:
 
     def _say_ready(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
         where = " ".join(f"{scheme}://{Address(*listening.getsockname()[:2])}" for scheme, _, listening in bound)
+        for scheme, address, _ in bound:
+            if scheme == "amqp" and not is_loopback(address.host):
+                self._logger.warning("passwords travel unencrypted to %s: consider --amqps", address)
         self._logger.info("amqpd %s is ready at %s, data in %s", __version__, where, self._directory.path)
         sys.stdout.write(f"amqpd ready: {where}\n")
         sys.stdout.flush()
 
-    def disk_failed(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         self._failure = error
         self._stopping.set()
 
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something raised in a callback. From a socket it is the peer's end; anything else left the core undone."""
+        error = context.get("exception")
+        if not isinstance(error, Exception) or isinstance(error, OSError):
+            self._logger.info("%s: %s", context.get("message"), error)
+        elif self._failure is None:
+            self._bug = error
+            self.fail(error)
+
     def _give_up(self, error: Exception) -> int:
-        # A sync that failed is never tried again: the kernel may have marked the pages clean. Clients see their sockets
-        # close, which is the truth: what was not confirmed is unknown.
+        """Crash-only: nothing is written any more, clients see their sockets close, a restart recovers."""
+        if error is self._bug:
+            self._logger.critical("the broker made an error and stops", exc_info=error)
+            sys.stderr.write(f"amqpd stopped: the broker made an error: {error!r}\n")
+            return EXIT_OUR_BUG
+        # A sync that failed is never tried again: the kernel may have marked the pages clean.
         self._logger.critical("the log can't be written, so the broker stops: %s", error, exc_info=error)
         sys.stderr.write(f"amqpd stopped: the log in {self._directory.path} can't be written: {error}\n")
         return EXIT_DISK_FAILED

@@ -184,6 +184,10 @@ class CannotListen(Exception):
     """An address that can't be listened on, as one sentence."""
 
 
+def is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def bind(address: Address) -> list[socket.socket]:
     """Listening sockets for all that the host name stands for; accepting begins with `listen`."""
     try:

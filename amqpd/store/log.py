@@ -104,6 +104,8 @@ class Log:
         """Store a message for the durable queues named by `queue_ids` (queue_id_bytes of each, concatenated)."""
         message.enqueued_ms = now_ms
         message.holders = len(queue_ids) >> 2
+        # Held by nobody, it would never be settled and its space never given back.
+        assert message.holders > 0
         self._place(message, len(queue_ids))
         write_message(self._writer, MESSAGE, message, queue_ids)
 

@@ -26,6 +26,11 @@ from amqpd.wire.outbox import Outbox
 DELIVER_PREFIX: Final = b"\x00\x3c\x00\x3c"
 
 
+def _short(channel_number: i64) -> i16:
+    # Interpreted, i16 refuses what is above 32767; the octets are the same.
+    return i16(((channel_number + 0x8000) & 0xFFFF) - 0x8000)
+
+
 def deliver_prefix(consumer_tag: bytes) -> bytes:
     """The constant start of every basic.deliver to one consumer: class, method and consumer tag."""
     return DELIVER_PREFIX + bytes([len(consumer_tag)]) + consumer_tag
@@ -43,7 +48,7 @@ def send_basic_deliver(
 ) -> None:
     w = outbox.writer
     w.append(FRAME_METHOD)
-    write_i16_be(w, i16(channel_number))
+    write_i16_be(w, _short(channel_number))
     write_i32_be(w, i32(len(prefix) + 9 + len(route_key)))
     w.write(prefix)
     write_i64_be(w, delivery_tag)
@@ -58,7 +63,7 @@ def send_basic_deliver(
 
 def _write_content(outbox: Outbox, w: BytesWriter, channel_number: i64, header: bytes, body: bytes) -> None:
     w.append(FRAME_HEADER)
-    write_i16_be(w, i16(channel_number))
+    write_i16_be(w, _short(channel_number))
     write_i32_be(w, i32(len(header)))
     w.write(header)
     w.append(FRAME_END)
@@ -69,7 +74,7 @@ def _write_content(outbox: Outbox, w: BytesWriter, channel_number: i64, header: 
     payload_max = outbox.payload_bytes_max
     if size <= payload_max:
         w.append(FRAME_BODY)
-        write_i16_be(w, i16(channel_number))
+        write_i16_be(w, _short(channel_number))
         write_i32_be(w, i32(size))
         w.write(body)
         w.append(FRAME_END)
@@ -80,7 +85,7 @@ def _write_content(outbox: Outbox, w: BytesWriter, channel_number: i64, header: 
         if end > size:
             end = size
         w.append(FRAME_BODY)
-        write_i16_be(w, i16(channel_number))
+        write_i16_be(w, _short(channel_number))
         write_i32_be(w, i32(end - at))
         w.write(body[at:end])
         w.append(FRAME_END)
@@ -99,7 +104,7 @@ def send_basic_get_ok(
 ) -> None:
     w = outbox.writer
     w.append(FRAME_METHOD)
-    write_i16_be(w, i16(channel_number))
+    write_i16_be(w, _short(channel_number))
     write_i32_be(w, i32(17 + len(route_key)))
     write_i32_be(w, BASIC_GET_OK)
     write_i64_be(w, delivery_tag)
@@ -122,7 +127,7 @@ def send_basic_return(
 ) -> None:
     w = outbox.writer
     w.append(FRAME_METHOD)
-    write_i16_be(w, i16(channel_number))
+    write_i16_be(w, _short(channel_number))
     write_i32_be(w, i32(7 + len(reply_text) + len(route_key)))
     write_i32_be(w, BASIC_RETURN)
     write_i16_be(w, i16(reply_code))
@@ -137,7 +142,7 @@ def send_basic_return(
 def send_basic_ack(outbox: Outbox, channel_number: i64, delivery_tag: i64, multiple: bool) -> None:
     w = outbox.writer
     w.append(FRAME_METHOD)
-    write_i16_be(w, i16(channel_number))
+    write_i16_be(w, _short(channel_number))
     write_i32_be(w, 13)
     write_i32_be(w, BASIC_ACK)
     write_i64_be(w, delivery_tag)
@@ -149,7 +154,7 @@ def send_basic_ack(outbox: Outbox, channel_number: i64, delivery_tag: i64, multi
 def send_basic_nack(outbox: Outbox, channel_number: i64, delivery_tag: i64, multiple: bool) -> None:
     w = outbox.writer
     w.append(FRAME_METHOD)
-    write_i16_be(w, i16(channel_number))
+    write_i16_be(w, _short(channel_number))
     write_i32_be(w, 13)
     write_i32_be(w, BASIC_NACK)
     write_i64_be(w, delivery_tag)
@@ -162,7 +167,7 @@ def send_method(outbox: Outbox, channel_number: i64, payload: bytes) -> None:
     """One method frame around an encoded payload."""
     w = outbox.writer
     w.append(FRAME_METHOD)
-    write_i16_be(w, i16(channel_number))
+    write_i16_be(w, _short(channel_number))
     write_i32_be(w, i32(len(payload)))
     w.write(payload)
     w.append(FRAME_END)

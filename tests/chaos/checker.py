@@ -10,6 +10,10 @@ every delivery can be held against what was attempted.
     TWICE       delivered while a consumer still holds it: two copies of one publish
     DISORDER    first deliveries of one publisher out of publish order
     UNFLAGGED   delivered again without `redelivered`, although the first delivery is known to be durable or was in this life
+    TX          a transaction done by half, or a token lost or doubled (transfers.py)
+    TOPOLOGY    a queue or binding gone, back, or with a wrong count (declares.py)
+    CONFIRM     a confirm that nobody waited for
+    REFUSED     the broker closed a channel or connection on a client that did nothing wrong
 
 Known to be durable: the peer that acked (or received) has published something persistent afterwards on the same
 connection, and that was confirmed. The log keeps the order of a connection, so the confirm covers what came before.
@@ -36,7 +40,18 @@ SEEN_DURABLE: Final = 2
 SETTLED: Final = 4
 SETTLED_DURABLE: Final = 8
 
-VIOLATIONS: Final = ("LOST", "UNEXPECTED", "ZOMBIE", "TWICE", "DISORDER", "UNFLAGGED", "TX", "TOPOLOGY", "CONFIRM")
+VIOLATIONS: Final = (
+    "LOST",
+    "UNEXPECTED",
+    "ZOMBIE",
+    "TWICE",
+    "DISORDER",
+    "UNFLAGGED",
+    "TX",
+    "TOPOLOGY",
+    "CONFIRM",
+    "REFUSED",
+)
 
 
 class Place(NamedTuple):
@@ -167,6 +182,14 @@ class Checker:
         places[place.sequence] = state | SEEN
         self._held.add(place)
         self._seen_now.add(place)
+        return place
+
+    def delivered_late(self, queue: int, body: bytes) -> Place | None:
+        """A delivery that was on its way when we closed its channel: another socket may have told of the next one first."""
+        self.delivered_count += 1
+        place = self._attribute(queue, body)
+        if place is not None:
+            self.publishers[place.publisher].places[queue][place.sequence] |= SEEN
         return place
 
     def released(self, place: Place) -> None:

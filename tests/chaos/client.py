@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, cast
 
 from pamqp import commands, frame
 from pamqp.base import Frame
+from pamqp.common import FieldTable
 from pamqp.header import ProtocolHeader
 
 METHOD, HEADER, BODY = 1, 2, 3
@@ -27,12 +28,15 @@ CONTENT_HEADER_SIZE = 15
 DELIVERY_MODE_FLAG = 0x1000
 SETTLE = struct.Struct(">BHIIQBB")
 
-CAPABILITIES = {
-    "basic.nack": True,
-    "connection.blocked": True,
-    "consumer_cancel_notify": True,
-    "publisher_confirms": True,
-    "authentication_failure_close": True,
+CLIENT_PROPERTIES: FieldTable = {
+    "product": "chaos",
+    "capabilities": {
+        "basic.nack": True,
+        "connection.blocked": True,
+        "consumer_cancel_notify": True,
+        "publisher_confirms": True,
+        "authentication_failure_close": True,
+    },
 }
 
 
@@ -90,6 +94,11 @@ class Channel:
     def publish(
         self, exchange: str, routing_key: str, body: bytes, *, is_persistent: bool = True, is_mandatory: bool = False
     ) -> None:
+        self.client.write(self.publish_frames(exchange, routing_key, body, is_persistent, is_mandatory))
+
+    def publish_frames(
+        self, exchange: str, routing_key: str, body: bytes, is_persistent: bool, is_mandatory: bool = False
+    ) -> bytes:
         key = (exchange, routing_key, is_mandatory)
         method = self._publish_frames.get(key)
         if method is None:
@@ -103,7 +112,7 @@ class Channel:
         for at in range(0, size, most):
             part = body[at : at + most]
             parts += (FRAME_HEAD.pack(BODY, number, len(part)), part, END)
-        self.client.write(b"".join(parts))
+        return b"".join(parts)
 
     def ack(self, delivery_tag: int, is_multiple: bool = False) -> None:
         self.client.write(SETTLE.pack(METHOD, self.number, 13, ACK, delivery_tag, int(is_multiple), END[0]))
@@ -203,7 +212,7 @@ class Client(asyncio.Protocol):
         control = client._control
         await client._first(ProtocolHeader().marshal())
         start_ok = commands.Connection.StartOk(
-            client_properties={"product": "chaos", "capabilities": CAPABILITIES},
+            client_properties=CLIENT_PROPERTIES,
             mechanism="PLAIN",
             response=f"\0{user}\0{password}",
             locale="en_US",
@@ -307,9 +316,9 @@ class Client(asyncio.Protocol):
             self.close_reason = f"{method.reply_code} {method.reply_text}"
             self.write(frame.marshal(commands.Connection.CloseOk(), 0))
             for each in [self._control, *self.channels.values()]:
-                each.end(Closed(method.reply_code, method.reply_text))
+                each.end(Closed(method.reply_code or 0, method.reply_text))
         elif isinstance(method, commands.Channel.Close):
             self.write(frame.marshal(commands.Channel.CloseOk(), number))
-            channel.end(Closed(method.reply_code, method.reply_text))
+            channel.end(Closed(method.reply_code or 0, method.reply_text))
         elif not isinstance(method, commands.Basic.Cancel):
             channel.answer(method)

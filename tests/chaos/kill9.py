@@ -24,12 +24,12 @@ from typing import Any, Final
 import uvloop
 
 from tests.chaos.checker import VIOLATIONS, Checker
+from tests.chaos.client import Closed, Lost
 from tests.chaos.declares import DeclareWorker
 from tests.chaos.process import BrokerProcess, core_kind
 from tests.chaos.transfers import TransferWorker
 from tests.chaos.workload import (
     BODY_BYTES_MAX,
-    ENDINGS,
     ORDERED,
     QUEUES,
     ConsumerWorker,
@@ -38,6 +38,8 @@ from tests.chaos.workload import (
     declare_all,
 )
 
+# What a client is told when an operator stops the broker.
+CONNECTION_FORCED: Final = 320
 LIFE_S: Final = (0.05, 1.5)
 KILLED_IN_RECOVERY_SHARE: Final = 0.15
 STOPPED_SHARE: Final = 0.1
@@ -47,7 +49,9 @@ SEGMENT_BYTES: Final = (1 << 20, 4 << 20, 64 << 20)
 
 
 class Chaos:
-    def __init__(self, seed: int, directory: Path, backlog_max: int, report: bool = True) -> None:
+    def __init__(
+        self, seed: int, directory: Path, backlog_max: int = 10_000, report: bool = True, is_sabotaged: bool = False
+    ) -> None:
         self.seed = seed
         dice = self._dice = random.Random(seed)
         self.checker = Checker(QUEUES, ORDERED, dice.randbytes(BODY_BYTES_MAX + 256))
@@ -58,13 +62,15 @@ class Chaos:
         self.recovery_kill_count = 0
         self._publishers = [PublisherWorker(self.checker, f"p{n}", self._stream(), backlog_max) for n in range(4)]
         self._consumers = [
-            ConsumerWorker(self.checker, "left", self._stream(), [0]),
-            ConsumerWorker(self.checker, "right-1", self._stream(), [1]),
-            ConsumerWorker(self.checker, "right-2", self._stream(), [1]),
+            ConsumerWorker(self.checker, "left", self._stream(), 0),
+            ConsumerWorker(self.checker, "right-1", self._stream(), 1),
+            ConsumerWorker(self.checker, "right-2", self._stream(), 1),
         ]
         self.transfers = TransferWorker(self.checker, self._stream())
         self.declares = DeclareWorker(self.checker, self._stream())
         self._report = report
+        # The test of the test: after each kill the end of the log is wiped, and the checker must see it.
+        self._is_sabotaged = is_sabotaged
 
     def _stream(self) -> random.Random:
         """One for each worker, so that one worker's draws don't move another's."""
@@ -101,7 +107,7 @@ class Chaos:
         checker = self.checker
         before = (checker.attempted_count, checker.confirmed_count, checker.delivered_count, checker.settled_count)
         where = self.where
-        running = [asyncio.ensure_future(_until_the_end(worker.run(where))) for worker in self._workers()]
+        running = [asyncio.ensure_future(_until_the_end(worker.run(where), checker)) for worker in self._workers()]
         life_s = self._dice.uniform(*LIFE_S)
         await asyncio.sleep(life_s)
         if self.broker.exit_code is not None:
@@ -115,6 +121,8 @@ class Chaos:
             how = "killed"
             self.kill_count += 1
             self.broker.kill()
+            if self._is_sabotaged:
+                wipe_end_of_log(self.broker.data_dir)
         # Workers hear what the broker had still sent, and end with their sockets.
         await asyncio.wait_for(asyncio.gather(*running), 30)
         await self._start()
@@ -179,17 +187,22 @@ class Chaos:
                 print(f"  {kind}: {example}")
 
 
-async def _until_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def _until_the_end(work: Coroutine[Any, Any, None], checker: Checker) -> None:
     try:
         await work
-    except ENDINGS:
+    except Closed as closed:
+        if closed.code != CONNECTION_FORCED:
+            checker.violate("REFUSED", str(closed))
+    except (Lost, ConnectionError):
         pass
 
 
-async def chaos(seed: int, cycles: int, directory: Path, backlog_max: int = 10_000, report: bool = True) -> Chaos:
-    one = Chaos(seed, directory, backlog_max, report)
-    await one.run(cycles)
-    return one
+def wipe_end_of_log(data_dir: Path) -> None:
+    """What a disk would do that had only said that it was synced."""
+    newest = max((data_dir / "log").iterdir())
+    data = newest.read_bytes().rstrip(b"\0")
+    kept = data[: -(len(data) // 2)]
+    newest.write_bytes(kept)
 
 
 def main() -> int:

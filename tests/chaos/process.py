@@ -63,7 +63,7 @@ class BrokerProcess:
         self.port = free_port()
         self.flags: list[str] = []
         self._directory = directory
-        self._data_dir = data_dir or directory / "data"
+        self.data_dir = data_dir or directory / "data"
         self._settings = dict(settings)
         self._log = directory / "log"
         self._log_start = 0
@@ -72,7 +72,7 @@ class BrokerProcess:
     # Life
 
     def spawn(self) -> None:
-        command = [sys.executable, "-m", "amqpd", "serve", "--data-dir", str(self._data_dir), "--no-management"]
+        command = [sys.executable, "-m", "amqpd", "serve", "--data-dir", str(self.data_dir), "--no-management"]
         command += ["--amqp", f"{self.host}:{self.port}", *self.flags]
         for key, value in self._settings.items():
             command += ["--set", f"{key}={value}"]

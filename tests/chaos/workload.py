@@ -16,7 +16,7 @@ from typing import Final
 from pamqp import commands
 
 from tests.chaos.checker import BODY_SIZE_MIN, Checker, Place
-from tests.chaos.client import Channel, Client, Closed, Content, Lost
+from tests.chaos.client import Channel, Client, Content, Lost
 
 EXCHANGE: Final = "chaos.fanout"
 QUEUES: Final = ["chaos.left", "chaos.right"]
@@ -25,7 +25,6 @@ LEFT, RIGHT, BOTH = 1, 2, 3
 ORDERED: Final = {0}
 ROUTES: Final = {LEFT: ("", QUEUES[0]), RIGHT: ("", QUEUES[1]), BOTH: (EXCHANGE, "")}
 BODY_BYTES_MAX: Final = 64 * 1024
-ENDINGS: Final = (Lost, Closed, ConnectionError)
 
 
 @dataclass(frozen=True)
@@ -153,14 +152,14 @@ class Barrier:
 
 
 class ConsumerWorker(Confirming):
-    """Receives from some queues; acks singly and with multiple, requeues some, closes its channel or drops its socket."""
+    """Receives from one queue; acks singly and with multiple, requeues some, closes its channel or drops its socket."""
 
-    def __init__(self, checker: Checker, name: str, dice: random.Random, queues: list[int]) -> None:
+    def __init__(self, checker: Checker, name: str, dice: random.Random, queue: int) -> None:
         super().__init__(checker, checker.new_publisher(f"{name}'s barrier"))
         self.name = name
         self.is_draining = False
         self._dice = dice
-        self._queues = queues
+        self._queue = queue
         self._held: dict[int, Place] = {}
         self._open = Barrier()
         self._barriers: dict[int, Barrier] = {}
@@ -206,21 +205,19 @@ class ConsumerWorker(Confirming):
         self._ack_after = dice.choice((1, 3, 20, 200))
         await channel.call(commands.Basic.Qos(prefetch_count=dice.choice((3, 30, 300, 3000, 0))))
         self._channel_in = channel
-        for queue in self._queues:
-            tag = f"{self.name}.{queue}"
-            channel.on_deliver = self._on_deliver
-            await channel.call(commands.Basic.Consume(queue=QUEUES[queue], consumer_tag=tag))
+        channel.on_deliver = self._on_deliver
+        await channel.call(commands.Basic.Consume(queue=QUEUES[self._queue], consumer_tag=self.name))
 
     def _on_deliver(self, content: Content) -> None:
-        queue = self._queues[0]
-        place = self.checker.delivered(queue, content.body, content.redelivered, self)
+        if self._channel_in is None:
+            late = self.checker.delivered_late(self._queue, content.body)
+            if late is not None:
+                self._open.seen.append(late)
+            return
+        place = self.checker.delivered(self._queue, content.body, content.redelivered, self)
         if place is None:
             return
         self._open.seen.append(place)
-        if self._channel_in is None:
-            # It was on its way when we closed the channel.
-            self.checker.released(place)
-            return
         self._held[content.delivery_tag] = place
         if self._dice.random() < 0.01:
             self._requeue(content.delivery_tag)
@@ -294,13 +291,10 @@ class ConsumerWorker(Confirming):
         """Nothing ready, and nothing held by anybody who would give it back."""
         channel = await client.channel()
         seen_count = self.checker.delivered_count
-        ready_count = 0
-        for queue in self._queues:
-            found = await channel.call(commands.Queue.Declare(queue=QUEUES[queue], passive=True))
-            ready_count += found.message_count
+        found = await channel.call(commands.Queue.Declare(queue=QUEUES[self._queue], passive=True))
         await asyncio.sleep(0.3)
         await channel.close()
-        return ready_count == 0 and not self._held and seen_count == self.checker.delivered_count
+        return found.message_count == 0 and not self._held and seen_count == self.checker.delivered_count
 
 
 def up_to(tags: Iterable[int], last: int) -> list[int]:

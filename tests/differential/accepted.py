@@ -14,4 +14,278 @@ class Accepted(NamedTuple):
     changes: tuple[str, ...]
 
 
-ACCEPTED: Final[dict[str, Accepted]] = {}
+_DROPPED: Final = (
+    "RabbitMQ waits three seconds and drops the socket without a word: it does not trust a peer that it "
+    "does not know yet. Saying what is wrong gives nothing away here and spares people a search."
+)
+
+_CRASHED: Final = (
+    "RabbitMQ's reader crashes on these octets, which drops the socket without a word; amqpd says what is "
+    "wrong with them."
+)
+
+_INTERNAL: Final = (
+    "RabbitMQ's channel crashes on these octets, which is 541 INTERNAL_ERROR; amqpd says what is wrong with them."
+)
+
+_NAN: Final = (
+    "RabbitMQ's channel crashes on a NaN, Erlang having none; amqpd hands headers through without looking "
+    "at their floats."
+)
+
+_OVERRUN: Final = "RabbitMQ misses that the body is complete and waits for ever; AMQP wants the connection closed."
+
+_UNLIMITED: Final = (
+    '0 is "no limit of mine" to AMQP and to many clients: amqpd takes its own limit then. RabbitMQ drops the socket.'
+)
+
+_EARLY_CLOSE: Final = "A peer may want to go at any time; RabbitMQ calls that an error before connection.open."
+
+_FLOW: Final = "amqpd implements channel.flow, as AMQP has it; RabbitMQ refuses to stop."
+
+_RECOVER: Final = "amqpd implements basic.recover without requeue, as AMQP has it; RabbitMQ refuses it."
+
+_REPLY_TAG: Final = (
+    "Delivery tags are unique on a channel, replies too; RabbitMQ gives a reply the tag that the next "
+    "delivery will have."
+)
+
+_REPLY_RETURNED: Final = "A reply that arrives was routed: returning it is a mistake that RabbitMQ mended in 4.2."
+
+_TURN: Final = (
+    "Consumers held up together by a global prefetch go on in turn after it; AMQP does not say with whom, "
+    "RabbitMQ begins with another."
+)
+
+ACCEPTED: Final[dict[str, Accepted]] = {
+    "amqplain_without_a_password_is_refused": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=403 reply_text='ACCESS_REFUSED - Login was refused using authentication mechanism AMQPLAIN. For details see the broker logfile.' class_id=0 method_id=0",
+        ),
+    ),
+    "plain_with_an_authorisation_identity_is_refused": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=403 reply_text='ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.' class_id=0 method_id=0",
+        ),
+    ),
+    "plain_response_without_separators_is_refused": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=403 reply_text='ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.' class_id=0 method_id=0",
+        ),
+    ),
+    "plain_response_that_ends_early_is_refused": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=403 reply_text='ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.' class_id=0 method_id=0",
+        ),
+    ),
+    "unknown_mechanism_ends_the_connection": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=503 reply_text='COMMAND_INVALID - unknown authentication mechanism 'GUESS'' class_id=10 method_id=11",
+        ),
+    ),
+    "names_of_mechanisms_are_in_capitals": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=503 reply_text='COMMAND_INVALID - unknown authentication mechanism 'plain'' class_id=10 method_id=11",
+        ),
+    ),
+    "tune_ok_above_channel_max_ends_the_connection": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=530 reply_text='NOT_ALLOWED - negotiated channel_max = 2048 is higher than the maximum allowed value (2047)' class_id=10 method_id=31",
+        ),
+    ),
+    "tune_ok_above_frame_max_ends_the_connection": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=530 reply_text='NOT_ALLOWED - negotiated frame_max = 131073 is higher than the maximum allowed value (131072)' class_id=10 method_id=31",
+        ),
+    ),
+    "tune_ok_below_4096_ends_the_connection": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=530 reply_text='NOT_ALLOWED - negotiated frame_max = 4095 is lower than the minimum allowed value (4096)' class_id=10 method_id=31",
+        ),
+    ),
+    "channel_open_before_the_login_ends_the_connection": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=504 reply_text='CHANNEL_ERROR - channel 1 before connection.open' class_id=0 method_id=0",
+        ),
+    ),
+    "unknown_class_ends_the_connection": Accepted(
+        _CRASHED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=503 reply_text='COMMAND_INVALID - unimplemented method' class_id=123 method_id=10",
+        ),
+    ),
+    "unknown_method_of_a_known_class_ends_the_connection": Accepted(
+        _CRASHED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=503 reply_text='COMMAND_INVALID - unimplemented method' class_id=60 method_id=77",
+        ),
+    ),
+    "table_with_an_unknown_field_type_ends_the_connection": Accepted(
+        _CRASHED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=502 reply_text='SYNTAX_ERROR - field table with a value of unknown type 90' class_id=50 method_id=10",
+        ),
+    ),
+    "table_with_a_value_cut_short_ends_the_connection": Accepted(
+        _CRASHED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=502 reply_text='SYNTAX_ERROR - field table ends inside a value' class_id=50 method_id=10",
+        ),
+    ),
+    "table_with_a_string_longer_than_itself_ends_the_connection": Accepted(
+        _CRASHED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=502 reply_text='SYNTAX_ERROR - field table ends inside a value' class_id=50 method_id=10",
+        ),
+    ),
+    "table_with_a_key_longer_than_itself_ends_the_connection": Accepted(
+        _CRASHED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=502 reply_text='SYNTAX_ERROR - field table ends inside an entry' class_id=50 method_id=10",
+        ),
+    ),
+    "header_with_properties_cut_short_ends_the_connection": Accepted(
+        _INTERNAL,
+        (
+            "-A < connection.close reply_code=541 reply_text='INTERNAL_ERROR' class_id=0 method_id=0",
+            "+A < connection.close reply_code=502 reply_text='SYNTAX_ERROR - content header ends inside its properties' class_id=60 method_id=40",
+        ),
+    ),
+    "header_with_octets_after_its_properties_ends_the_connection": Accepted(
+        _INTERNAL,
+        (
+            "-A < connection.close reply_code=541 reply_text='INTERNAL_ERROR' class_id=0 method_id=0",
+            "+A < connection.close reply_code=502 reply_text='SYNTAX_ERROR - content header with 4 bytes after its properties' class_id=60 method_id=40",
+        ),
+    ),
+    "header_with_malformed_headers_ends_the_connection": Accepted(
+        _INTERNAL,
+        (
+            "-A < connection.close reply_code=541 reply_text='INTERNAL_ERROR' class_id=0 method_id=0",
+            "+A < connection.close reply_code=502 reply_text='SYNTAX_ERROR - field table with a value of unknown type 90' class_id=60 method_id=40",
+        ),
+    ),
+    "header_float_that_is_no_number_ends_the_connection": Accepted(
+        _NAN,
+        (
+            "-A < connection.close reply_code=541 reply_text='INTERNAL_ERROR' class_id=0 method_id=0",
+            "+A.1 < nothing",
+        ),
+    ),
+    "body_longer_than_announced_is_refused": Accepted(
+        _OVERRUN,
+        (
+            "-A.1 < nothing",
+            "+A < connection.close reply_code=501 reply_text='FRAME_ERROR - content body is larger than its header said' class_id=60 method_id=40",
+        ),
+    ),
+    "body_longer_than_announced_in_its_second_frame_is_refused": Accepted(
+        _OVERRUN,
+        (
+            "-A.1 < nothing",
+            "+A < connection.close reply_code=501 reply_text='FRAME_ERROR - content body is larger than its header said' class_id=60 method_id=40",
+        ),
+    ),
+    "tune_ok_without_a_channel_limit_ends_the_connection": Accepted(
+        _UNLIMITED,
+        (
+            "-A < (closed)",
+            "+A < connection.open-ok",
+        ),
+    ),
+    "tune_ok_without_a_frame_limit_ends_the_connection": Accepted(
+        _UNLIMITED,
+        (
+            "-A < (closed)",
+            "+A < connection.open-ok",
+        ),
+    ),
+    "close_before_the_login_ends_the_connection": Accepted(
+        _EARLY_CLOSE,
+        (
+            "-A < (closed)",
+            "+A < connection.close-ok",
+        ),
+    ),
+    "close_after_the_login_but_before_open_ends_the_connection": Accepted(
+        _EARLY_CLOSE,
+        (
+            "-A < connection.close reply_code=504 reply_text='CHANNEL_ERROR - unexpected method in connection state opening' class_id=10 method_id=50",
+            "+A < connection.close-ok",
+        ),
+    ),
+    "flow_off_is_540": Accepted(
+        _FLOW,
+        (
+            "-A < connection.close reply_code=540 reply_text='NOT_IMPLEMENTED - active=false' class_id=20 method_id=20",
+            "+A.1 < channel.flow-ok active=0",
+        ),
+    ),
+    "recover_without_requeue_is_540": Accepted(
+        _RECOVER,
+        (
+            "-A < connection.close reply_code=540 reply_text='NOT_IMPLEMENTED - requeue=false' class_id=60 method_id=110",
+            "+A.1 < basic.recover-ok",
+        ),
+    ),
+    "recover_async_without_requeue_is_540": Accepted(
+        _RECOVER,
+        (
+            "-A < connection.close reply_code=540 reply_text='NOT_IMPLEMENTED - requeue=false' class_id=60 method_id=100",
+            "+A.1 < nothing",
+        ),
+    ),
+    "several_replies_come_in_order": Accepted(
+        _REPLY_TAG,
+        (
+            "-A.1 < basic.deliver consumer_tag='replies' delivery_tag=1 redelivered=0 exchange='' routing_key='<reply-to 1>' {} 'two'",
+            "-A.1 < basic.deliver consumer_tag='replies' delivery_tag=1 redelivered=0 exchange='' routing_key='<reply-to 1>' {} 'three'",
+            "+A.1 < basic.deliver consumer_tag='replies' delivery_tag=2 redelivered=0 exchange='' routing_key='<reply-to 1>' {} 'two'",
+            "+A.1 < basic.deliver consumer_tag='replies' delivery_tag=3 redelivered=0 exchange='' routing_key='<reply-to 1>' {} 'three'",
+        ),
+    ),
+    "mandatory_reply_to_a_living_channel_arrives_and_is_returned": Accepted(
+        _REPLY_RETURNED,
+        (
+            "-B.1 < basic.return reply_code=312 reply_text='NO_ROUTE' exchange='' routing_key='<reply-to 1>' {} 'answer'",
+            "+B.1 < nothing",
+        ),
+    ),
+    "global_prefetch_is_shared_by_the_consumers_of_a_channel": Accepted(
+        _TURN,
+        (
+            "-A.1 < basic.deliver consumer_tag='one' delivery_tag=4 redelivered=0 exchange='' routing_key='q' {} '4'",
+            "-A.1 < basic.deliver consumer_tag='two' delivery_tag=5 redelivered=0 exchange='' routing_key='q' {} '5'",
+            "-A.1 < basic.deliver consumer_tag='one' delivery_tag=6 redelivered=0 exchange='' routing_key='q' {} '6'",
+            "+A.1 < basic.deliver consumer_tag='two' delivery_tag=4 redelivered=0 exchange='' routing_key='q' {} '4'",
+            "+A.1 < basic.deliver consumer_tag='one' delivery_tag=5 redelivered=0 exchange='' routing_key='q' {} '5'",
+            "+A.1 < basic.deliver consumer_tag='two' delivery_tag=6 redelivered=0 exchange='' routing_key='q' {} '6'",
+        ),
+    ),
+}

@@ -14,7 +14,7 @@ import time
 import traceback
 
 import amqpd.broker
-from tests.fuzz.streams import HANDSHAKE, PROTOCOL_HEADER, SESSIONS, Trial, difference, spoil, spoil_bytes, split_output
+from tests.fuzz.streams import HANDSHAKE, PROTOCOL_HEADER, SESSIONS, Trial, difference, split_output, spoil, spoil_bytes
 
 # One broker takes this many streams, so that what one leaves behind meets the next.
 STREAMS_PER_BROKER = 200

@@ -179,7 +179,9 @@ def _sessions() -> list[list[Frame]]:
             arguments=encode_table({"x-expires": 60000, "x-max-priority": 5, "x-overflow": "drop-head", "other": [1]}),
         ),
         method(queue.Declare, queue="a", passive=True),
-        method(queue.Declare, queue="b", nowait=True, arguments=encode_table({"x-message-ttl": 5, "x-queue-mode": "lazy"})),
+        method(
+            queue.Declare, queue="b", nowait=True, arguments=encode_table({"x-message-ttl": 5, "x-queue-mode": "lazy"})
+        ),
         method(queue.Declare, queue="b", arguments=encode_table({"x-message-ttl": 5, "x-queue-mode": "lazy"})),
         method(queue.Delete, queue="b", nowait=True),
     ]
@@ -210,7 +212,9 @@ def random_table(rng: random.Random, depth: int = 0) -> bytes:
     """Entries of a field table; mostly well-formed."""
     out = b""
     for _ in range(rng.randrange(4)):
-        key = rng.choice((b"", b"k", b"x-expires", b"x-match", b"CC", b"BCC", b"alternate-exchange", b"x-queue-type", b"\xff"))
+        key = rng.choice(
+            (b"", b"k", b"x-expires", b"x-match", b"CC", b"BCC", b"alternate-exchange", b"x-queue-type", b"\xff")
+        )
         out += bytes([len(key)]) + key + random_value(rng, depth)
     return out
 
@@ -369,7 +373,9 @@ class Trial:
                 if len(ids) != queue.ready.count or ids != sorted(set(ids)):
                     return f"queue {queue.name!r} is out of order: {ids}"
                 if queue.is_stored:
-                    live.update({entry.message.message_id: None for entry in entries if entry.message.segment is not None})
+                    live.update(
+                        {entry.message.message_id: None for entry in entries if entry.message.segment is not None}
+                    )
         live_count = sum(segment.live_count for segment in self.harness.broker.agenda.log.segments)
         if live_count != len(live):
             return f"the log counts {live_count} live messages where the queues have {len(live)}"

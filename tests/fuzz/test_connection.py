@@ -15,8 +15,8 @@ from tests.fuzz.streams import (
     Trial,
     difference,
     encode,
-    spoil,
     split_output,
+    spoil,
 )
 
 SEEDS = st.integers(0, 2**64 - 1)
@@ -51,7 +51,9 @@ def test_spoiled_sessions_one_after_the_other_leave_nothing_behind(streams: list
 # A class id above 32767 in a method that fails: the number in connection.close must not be negative.
 @example(b"\x01\x00\x01\x00\x00\x00\x04\x80\x00\x00\x0a\xce", [])
 # After a frame with a wrong end nothing that follows in the same read may count for less than in the next.
-@example(b"\x01\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x0b\x00\x0a\x00\x32\x00\xc8\x00\x00\x00\x00\x00\xce", [8])
+@example(
+    b"\x01\x00\x01\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x0b\x00\x0a\x00\x32\x00\xc8\x00\x00\x00\x00\x00\xce", [8]
+)
 @example(b"\x01\x00\x01\x7f\xff\xff\xff\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x33\xce", [7, 12])
 def test_a_spoiled_session_is_the_same_cut_anywhere(data: bytes, cuts: list[int]) -> None:
     feed_both_ways(data, cuts, True)

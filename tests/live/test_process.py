@@ -126,7 +126,7 @@ class Client:
     def log_in(self, password: str = "guest") -> Client:
         self.socket.sendall(b"AMQP\x00\x00\x09\x01")
         self.expect(commands.Connection.Start)
-        properties = {"capabilities": {"authentication_failure_close": True}}
+        properties = {"capabilities": {"authentication_failure_close": True, "connection.blocked": True}}
         self.send(0, commands.Connection.StartOk(properties, "PLAIN", f"\0guest\0{password}", "en_US"))
         return self
 
@@ -258,6 +258,18 @@ def test_data_directory_that_can_not_be_written_is_one_sentence(start: Start, tm
     (tmp_path / "file").write_text("")
     (line,) = start("--data-dir", str(tmp_path / "file" / "data")).ends_with(1).log.splitlines()
     assert line.startswith("amqpd can't start: ")
+
+
+def test_publisher_is_blocked_while_memory_is_short_and_others_are_served(start: Start) -> None:
+    broker = start("--set", "memory_high_watermark=0.00001").wait_ready()
+    publisher = Client(broker.port()).open()
+    publisher.declare("blocked")
+    publisher.publish("blocked", b"x")
+    blocked = publisher.expect(commands.Connection.Blocked)
+    assert isinstance(blocked, commands.Connection.Blocked)
+    assert blocked.reason == "low on memory"
+    Client(broker.port()).open().declare("served")
+    broker.stop()
 
 
 def test_failed_write_ends_the_process_with_74_and_confirms_nothing(start: Start) -> None:

@@ -50,8 +50,12 @@ def test_core_module_imports_nothing_that_waits_or_rolls_dice(path: Path) -> Non
 
 @pytest.mark.parametrize("path", core_modules(), ids=identify)
 def test_core_module_calls_no_clock_and_touches_no_file(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.Call):
+    tree = ast.parse(path.read_text())
+    # What defines a hash may ask for one; what uses a hash for anything but a dict may not.
+    hashing = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and each.name == "__hash__"]
+    allowed = [inner for each in hashing for inner in ast.walk(each)]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or node in allowed:
             continue
         if isinstance(node.func, ast.Name):
             assert node.func.id not in FORBIDDEN_CALLS, f"{identify(path)}:{node.lineno} calls {node.func.id}"

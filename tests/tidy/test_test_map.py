@@ -11,6 +11,11 @@ UNIT = ROOT / "tests/unit"
 
 # Tested elsewhere, and where.
 ELSEWHERE = {
+    # Vocabulary without behaviour of its own.
+    "amqpd/base/errors.py": "tests/behaviour",
+    "amqpd/base/message.py": "tests/behaviour",
+    "amqpd/base/ports.py": "tests/behaviour",
+    "amqpd/broker.py": "tests/behaviour",
     "amqpd/__main__.py": "tests/live/test_process.py",
     "amqpd/runtime/serve.py": "tests/live/test_process.py",
     "amqpd/cli/bench.py": "tests/unit/cli",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..channel import Channel
 from ..registry import behaviour
-from ..session import Channel, Session
+from ..session import Session
 
 
 def _with_alternate(ch: Channel, label: str, alternate: str, kind: str = "direct") -> str:

@@ -139,7 +139,7 @@ def arguments_of_every_type_are_kept_without_complaint(s: Session) -> None:
 
 
 @behaviour("arguments")
-def argument_named_twice_is_what_rabbitmq_says(s: Session) -> None:
+def argument_may_be_named_twice(s: Session) -> None:
     s.channel().queue("q", exclusive=True, arguments=[("x-expires", 60000), ("x-expires", 70000)])
 
 

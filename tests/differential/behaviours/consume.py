@@ -323,14 +323,14 @@ def cancel_after_a_cancellation_by_the_broker_is_answered(s: Session) -> None:
 
 
 @behaviour("consume")
-def cancel_ok_from_the_client_is_taken(s: Session) -> None:
+def cancel_ok_from_the_client_is_503(s: Session) -> None:
     ch = s.channel()
     q = ch.queue()
     ch.consume(q, "tag")
     ch.call("queue.delete", queue=q)
     ch.read()
     ch.send("basic.cancel-ok", consumer_tag="tag")
-    ch.sync()
+    ch.perhaps()
 
 
 @behaviour("consume")

@@ -166,7 +166,7 @@ def predeclared_exchange_cannot_be_deleted(s: Session) -> None:
 
 
 @behaviour("exchanges")
-def deleting_a_missing_reserved_name_is_what_rabbitmq_says(s: Session) -> None:
+def deleting_a_missing_reserved_name_is_403(s: Session) -> None:
     s.channel().call("exchange.delete", exchange="amq.mine")
 
 
@@ -239,7 +239,7 @@ def names_may_hold_anything_that_is_utf_8(s: Session) -> None:
 
 
 @behaviour("exchanges")
-def line_ends_in_names_are_what_rabbitmq_says(s: Session) -> None:
+def line_ends_are_taken_out_of_exchange_names_when_declared(s: Session) -> None:
     ch = s.channel()
     name = "line\r\nend-" + s.token
     s.remember("lineend-" + s.token)

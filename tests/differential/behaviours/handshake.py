@@ -118,7 +118,7 @@ def amqplain_without_a_password_is_refused(s: Session) -> None:
 
 
 @behaviour("handshake")
-def plain_with_an_authorisation_identity_logs_in(s: Session) -> None:
+def plain_with_an_authorisation_identity_is_refused(s: Session) -> None:
     _start_ok(s, "PLAIN", "someone\0guest\0guest")
 
 
@@ -208,27 +208,27 @@ def tune_ok_may_lower_everything(s: Session) -> None:
 
 
 @behaviour("handshake")
-def tune_ok_above_channel_max_is_530(s: Session) -> None:
+def tune_ok_above_channel_max_ends_the_connection(s: Session) -> None:
     _tuned(s, channel_max=2048)
 
 
 @behaviour("handshake")
-def tune_ok_without_a_channel_limit_is_530(s: Session) -> None:
+def tune_ok_without_a_channel_limit_ends_the_connection(s: Session) -> None:
     _tuned(s, channel_max=0)
 
 
 @behaviour("handshake")
-def tune_ok_above_frame_max_is_530(s: Session) -> None:
+def tune_ok_above_frame_max_ends_the_connection(s: Session) -> None:
     _tuned(s, frame_max=131073)
 
 
 @behaviour("handshake")
-def tune_ok_without_a_frame_limit_is_530(s: Session) -> None:
+def tune_ok_without_a_frame_limit_ends_the_connection(s: Session) -> None:
     _tuned(s, frame_max=0)
 
 
 @behaviour("handshake")
-def tune_ok_below_4096_is_530(s: Session) -> None:
+def tune_ok_below_4096_ends_the_connection(s: Session) -> None:
     _tuned(s, frame_max=4095)
 
 
@@ -315,7 +315,7 @@ def close_before_the_login_ends_the_connection(s: Session) -> None:
 
 
 @behaviour("handshake")
-def close_after_the_login_but_before_open_is_answered(s: Session) -> None:
+def close_after_the_login_but_before_open_ends_the_connection(s: Session) -> None:
     c = s.dial()
     c.log_in()
     c.tune_ok()

@@ -21,7 +21,7 @@ def _matches(s: Session, bindings: list[Table], messages: list[Table | None]) ->
         ch.bind(queue, x, arguments=arguments)
         queues.append(queue)
     for number, headers in enumerate(messages):
-        properties = {} if headers is None else {"headers": headers}
+        properties: dict[str, Any] = {} if headers is None else {"headers": headers}
         ch.publish(x, "", b"%d" % number, **properties)
     ch.drain(*queues)
 
@@ -128,7 +128,7 @@ def decimals_match_themselves(s: Session) -> None:
 
 
 @behaviour("headers")
-def header_named_twice_counts_as_rabbitmq_counts_it(s: Session) -> None:
+def header_named_twice_counts_with_its_first_value(s: Session) -> None:
     _matches(s, [{"a": 1}, {"a": 2}], [[("a", 1), ("a", 2)], [("a", 2), ("a", 1)]])
 
 

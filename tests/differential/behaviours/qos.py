@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..channel import Channel
 from ..registry import behaviour
-from ..session import Channel, Session
+from ..session import Session
 
 
 def _full(s: Session, count: int = 8) -> tuple[Channel, str]:

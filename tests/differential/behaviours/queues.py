@@ -243,7 +243,7 @@ def delete_if_empty_does_not_look_at_unacked_messages(s: Session) -> None:
 
 
 @behaviour("queues")
-def delete_with_both_conditions_names_one(s: Session) -> None:
+def delete_with_both_conditions_looks_at_messages_first(s: Session) -> None:
     ch = s.channel()
     q = ch.queue()
     ch.select_confirms()

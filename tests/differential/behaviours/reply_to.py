@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..channel import Channel
 from ..registry import behaviour
-from ..session import Channel, Session
+from ..session import Session
 
 PSEUDO_QUEUE = "amq.rabbitmq.reply-to"
 
@@ -141,7 +142,7 @@ def mandatory_reply_to_a_closed_channel_is_returned(s: Session) -> None:
 
 
 @behaviour("reply-to")
-def mandatory_reply_to_a_living_channel_arrives(s: Session) -> None:
+def mandatory_reply_to_a_living_channel_arrives_and_is_returned(s: Session) -> None:
     ch, q = _requesting(s)
     ch.publish("", q, b"question", reply_to=PSEUDO_QUEUE)
     server = s.channel()
@@ -149,9 +150,9 @@ def mandatory_reply_to_a_living_channel_arrives(s: Session) -> None:
     address = server.get(q).properties["reply_to"]
     server.select_confirms()
     server.publish("", address, b"answer", mandatory=True)
-    server.confirms()
-    server.nothing()
     ch.read()
+    server.confirms()
+    server.perhaps()
 
 
 @behaviour("reply-to")
@@ -205,7 +206,7 @@ def publishing_to_the_pseudo_queue_itself_is_unroutable(s: Session) -> None:
 
 
 @behaviour("reply-to")
-def request_in_a_transaction_is_answered_after_the_commit(s: Session) -> None:
+def reply_in_a_transaction_does_not_wait_for_the_commit(s: Session) -> None:
     ch, q = _requesting(s)
     server = s.channel()
     server.call("tx.select")
@@ -213,10 +214,9 @@ def request_in_a_transaction_is_answered_after_the_commit(s: Session) -> None:
     server.counts(q, 1)
     address = server.get(q).properties["reply_to"]
     server.publish("", address, b"answer")
-    server.ack(1)
-    ch.nothing()
+    ch.perhaps()
     server.call("tx.commit")
-    ch.read()
+    ch.nothing()
 
 
 @behaviour("reply-to")

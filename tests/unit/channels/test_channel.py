@@ -65,7 +65,10 @@ def test_content_comes_in_one_order_only(client: Client, before: bytes, comes: b
 def test_no_method_may_come_between_a_publish_and_its_content(client: Client, settle: commands.Basic.Ack) -> None:
     client.send_bytes(PUBLISH)
     client.send(1, settle)
-    assert close_of(client) == (505, "UNEXPECTED_FRAME - expected content header for class 60, got method frame instead")
+    assert close_of(client) == (
+        505,
+        "UNEXPECTED_FRAME - expected content header for class 60, got method frame instead",
+    )
 
 
 def test_content_of_two_channels_may_be_interleaved(client: Client) -> None:

@@ -54,7 +54,9 @@ class Publisher:
         assert len(self.answered) == len([mark for mark, _ in self.owed if mark <= self.commits.mark])
 
 
-STEPS = st.lists(st.sampled_from(["transient", "logged", "logged", "refused", "seal", "turn", "commit", "lag"]), max_size=80)
+STEPS = st.lists(
+    st.sampled_from(["transient", "logged", "logged", "refused", "seal", "turn", "commit", "lag"]), max_size=80
+)
 
 
 @given(STEPS)

@@ -57,7 +57,9 @@ def test_permissions_are_those_of_the_user_in_this_vhost(broker: BrokerHarness) 
     session.check("configure", "queue", "mine")
     with pytest.raises(AccessRefused) as caught:
         session.check("read", "queue", "mine")
-    assert caught.value.reply_text == "ACCESS_REFUSED - read access to queue 'mine' in vhost '/' refused for user 'guest'"
+    assert (
+        caught.value.reply_text == "ACCESS_REFUSED - read access to queue 'mine' in vhost '/' refused for user 'guest'"
+    )
 
 
 @pytest.mark.parametrize("wants", [True, False])

@@ -105,7 +105,10 @@ def test_it_is_a_dict_by_tag_whatever_is_added_taken_and_put_back(steps: list[tu
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["churn", "gap", "add"]), st.sampled_from([3, 2000, 6000])), max_size=4), st.randoms())
+@given(
+    st.lists(st.tuples(st.sampled_from(["churn", "gap", "add"]), st.sampled_from([3, 2000, 6000])), max_size=4),
+    st.randoms(),
+)
 def test_old_deliveries_are_kept_while_thousands_pass(steps: list[tuple[str, int]], random: object) -> None:
     model = Model()
     for what, number in steps:

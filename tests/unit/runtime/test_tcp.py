@@ -8,7 +8,7 @@ import pytest
 from amqpd.base.limits import DEFAULTS
 from amqpd.config import Address
 from amqpd.runtime.admission import Admission
-from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind
+from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind, is_loopback
 from tests.fakes.shell import FakeConnection, FakeTransport, World
 
 
@@ -174,3 +174,8 @@ def test_accepted_sockets_will_not_wait_to_fill_packets() -> None:
     (listening,) = bind(Address("127.0.0.1", 0))
     assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     listening.close()
+
+
+def test_loopback_is_known_by_its_address() -> None:
+    assert all(is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "::", "10.0.0.1", "example.org"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+import pytest
+
 from amqpd.store.log import Log
 from amqpd.store.recovery import recover
 from amqpd.store.segment import SEGMENT_HEADER_SIZE, SegmentWriter
@@ -160,3 +162,36 @@ def test_huge_message_is_one_batch_in_one_segment() -> None:
     model.commit()
     assert model.disk.segment_numbers() == [1, 2]
     assert found_state(recover(model.disk.survivor(KEPT), LOG_ID, [1])) == model.state()
+
+
+@pytest.mark.parametrize("before", [b"", b"rubbish"])
+def test_old_batch_that_shows_up_behind_the_end_is_not_applied(before: bytes) -> None:
+    """Disk space of a file that is gone may come back with what was in it."""
+    model = StoreModel(FaultyDisk(), [1])
+    model.publish(b"settled", 1)
+    model.commit()
+    stale = model.disk.segments[1].content[SEGMENT_HEADER_SIZE:]
+    model.settle_oldest(1)
+    model.commit()
+    intact = model.disk.segments[1].content
+    model.disk.segments[1] = FakeFile(intact + before + stale)
+    recovered = recover(model.disk, LOG_ID, [1])
+    assert recovered.queues == {1: []}
+    assert recovered.report.damage == []
+    assert model.disk.segments[1].content == intact
+
+
+def test_what_a_checkpoint_covers_is_not_written_again() -> None:
+    model = StoreModel(FaultyDisk(), [1], 1024)
+    model.publish(b"settled", 1)
+    model.publish(b"kept" * 300, 1)
+    model.commit()
+    model.settle_oldest(1)
+    model.publish(b"x" * 1200, 1)
+    model.log.append_settle(1, model.queues[1].pop(3).message)
+    model.commit()
+    model.checkpoint()
+    assert model.disk.segment_numbers() == [1, 2]
+    recovered = recover(model.disk.survivor(KEPT), LOG_ID, [1])
+    assert found_state(recovered) == model.state()
+    assert recovered.report.damage == []
