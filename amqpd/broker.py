@@ -50,10 +50,12 @@ class Broker:
         topology: Topology,
         recovered: Recovered,
         entropy: Entropy,
+        monotonic_ms: i64 = 0,
+        wall_ms: i64 = 0,
     ) -> None:
         """`topology` is what the store knows; the messages of `recovered` move into the queues."""
         self.limits = limits
-        self.agenda = Agenda(log)
+        self.agenda = Agenda(log, monotonic_ms, wall_ms)
         self.changes = Changes(max(topology.next_queue_id, recovered.next_queue_id))
         self.access = restore_access(topology, limits, self.changes, entropy)
         self.vhosts = restore_vhosts(topology, recovered, limits, self.agenda, self.changes)
@@ -129,10 +131,21 @@ class Broker:
 
     def _finish(self) -> None:
         """End of every entry: deliver what can be delivered, confirm what waits for nothing."""
-        self.agenda.drain_active()
+        self._deliver_all()
         self._commits.pay_fresh()
         if len(self._released) > 0:
             self._resume_released()
+
+    def _deliver_all(self) -> None:
+        """Consumers first, then dead letters; each may bring work for the other, so until there is none. No recursion."""
+        agenda = self.agenda
+        agenda.drain_active()
+        while len(agenda.dead_letters) > 0:
+            letters = agenda.dead_letters
+            agenda.dead_letters = []
+            for letter in letters:
+                self.vhosts[letter.entry.queue.vhost_name].dead_letters.deliver(letter)
+            agenda.drain_active()
 
     def _resume_released(self) -> None:
         """Connections that were held or blocked go on with what they had sent meanwhile."""
@@ -144,7 +157,7 @@ class Broker:
                 if connection is not None:
                     connection.resume()
                     session.outbox.wake()
-            self.agenda.drain_active()
+            self._deliver_all()
             self._commits.pay_fresh()
 
     # Time
@@ -154,6 +167,9 @@ class Broker:
         agenda = self.agenda
         agenda.monotonic_ms = monotonic_ms
         agenda.wall_ms = wall_ms
+        if agenda.wheel.count > 0:
+            agenda.wheel.advance(monotonic_ms)
+            self._finish()
         if monotonic_ms - self._ticked_ms < TICK_MS:
             return
         self._ticked_ms = monotonic_ms
@@ -213,6 +229,10 @@ class Broker:
                 for entry in channel.unsettled():
                     if entry.queue.is_stored and not entry.queue.is_deleted:
                         found.append(entry)
+        for vhost in self.vhosts.values():
+            for letter in vhost.dead_letters.refused:
+                if letter.entry.queue.is_stored and not letter.entry.queue.is_deleted:
+                    found.append(letter.entry)
         return found
 
     def durable_checkpoint(self) -> Checkpoint | None:

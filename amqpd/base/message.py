@@ -38,6 +38,8 @@ class Message:
         # Payload of the content header frame: class, weight, body size, property flags and properties.
         self.header = header
         self.body = body
+        # Its own time to live in milliseconds (property expiration); -1 without one.
+        self.ttl_ms: i64 = -1
         # Where it stands in the log: None while it is in memory only.
         self.segment: SegmentUse | None = None
         self.offset: i64 = 0

@@ -31,10 +31,12 @@ from amqpd.channels.confirms import Confirms
 from amqpd.channels.consumer import ChannelConsumer
 from amqpd.channels.publishing import inspect
 from amqpd.channels.session import Session
-from amqpd.channels.tx import ACK, REQUEUE, HeldPublish, HeldSettle, Transaction
+from amqpd.channels.tx import ACK, REJECT, REQUEUE, HeldPublish, HeldSettle, Transaction
 from amqpd.channels.unacked import Unacked
 from amqpd.queues.consumers import Consumer, SharedCredit
+from amqpd.queues.dead_letter import MAXLEN
 from amqpd.queues.entry import Entry
+from amqpd.queues.overflow import REJECT_PUBLISH_DLX
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.routing import Route, find_route, split_route_key
 from amqpd.wire.field_table import FieldTable
@@ -188,13 +190,18 @@ class Channel:
             route = self._find_route(None, [])
         elif not route.by_key_only:
             route = self._find_route(None, [])
-        self._publish(route, self._route_key, header, body, (self._flags & MANDATORY) != 0)
+        self._publish(route, self._route_key, header, body, -1, (self._flags & MANDATORY) != 0)
 
-    def _publish(self, route: Route, route_key: bytes, header: bytes, body: bytes, mandatory: bool) -> None:
+    def _publish(
+        self, route: Route, route_key: bytes, header: bytes, body: bytes, ttl_ms: i64, mandatory: bool
+    ) -> None:
         """Into every queue of the route, and into the log once if it must survive."""
         log = self._log
         mark: i64 = 0
         message = Message(log.next_message_id(), route_key, header, body)
+        message.ttl_ms = ttl_ms
+        if route.may_be_refused and self._is_refused(route, message):
+            return
         if len(route.stored_ids) > 0 and is_persistent(header):
             log.append_message(message, route.stored_ids, self._agenda.wall_ms)
             mark = log.mark
@@ -218,6 +225,18 @@ class Channel:
         if self._agenda.alarm_reason != "":
             self.session.block()
 
+    def _is_refused(self, route: Route, message: Message) -> bool:
+        """Some queue is full and says so: then none keeps the message, and the publisher is told by basic.nack."""
+        refusing = [queue for queue in route.queues if queue.refuses(len(message.body))]
+        if len(refusing) == 0:
+            return False
+        for queue in refusing:
+            if queue.options.overflow == REJECT_PUBLISH_DLX and queue.options.dead_letter_exchange is not None:
+                self.session.vhost.dead_letters.publish(queue, message, MAXLEN, None)
+        if self.confirms is not None:
+            self.confirms.refused()
+        return True
+
     def _publish_with_care(self, header: bytes, body: bytes) -> None:
         """Whatever has a property that the broker acts on, and everything inside a transaction."""
         if self._flags & IMMEDIATE != 0:
@@ -230,9 +249,11 @@ class Channel:
             route = self._find_route(seen.headers, seen.extra_routing_keys)
         mandatory = (self._flags & MANDATORY) != 0
         if self.transaction is not None:
-            self.transaction.hold_publish(HeldPublish(self._route_key, seen.header, body, route, mandatory))
+            self.transaction.hold_publish(
+                HeldPublish(self._route_key, seen.header, body, route, seen.ttl_ms, mandatory)
+            )
         else:
-            self._publish(route, self._route_key, seen.header, body, mandatory)
+            self._publish(route, self._route_key, seen.header, body, seen.ttl_ms, mandatory)
 
     def _find_route(self, headers: FieldTable | None, extra_routing_keys: list[str]) -> Route:
         """The route of the message at hand; remembered unless it is this one message's own."""
@@ -286,7 +307,7 @@ class Channel:
         """basic.nack, and basic.reject as its single form."""
         self.expect_method()
         if self.transaction is not None:
-            self._hold_settles(delivery_tag, multiple, REQUEUE if requeue else ACK)
+            self._hold_settles(delivery_tag, multiple, REQUEUE if requeue else REJECT)
             return
         for entry in self._take(delivery_tag, multiple):
             self.reject(entry, requeue)
@@ -296,7 +317,7 @@ class Channel:
         if requeue:
             entry.queue.requeue(entry)
         else:
-            entry.queue.settle(entry)
+            entry.queue.reject(entry)
 
     def redeliver(self, entry: Entry, consumer: Consumer) -> None:
         """Once more to the same consumer, under a new tag."""
@@ -375,9 +396,13 @@ class Channel:
             if route.is_stale:
                 alive = [queue for queue in route.queues if not queue.is_deleted]
                 route = Route(route.exchange, route.routing_key, alive, False)
-            self._publish(route, publish.route_key, publish.header, publish.body, publish.mandatory)
+            self._publish(route, publish.route_key, publish.header, publish.body, publish.ttl_ms, publish.mandatory)
         for settle in settles:
-            self.reject(settle.entry, settle.verdict == REQUEUE)
+            if settle.verdict == ACK:
+                self._give_credit_back(settle.entry)
+                settle.entry.queue.settle(settle.entry)
+            else:
+                self.reject(settle.entry, settle.verdict == REQUEUE)
 
     def rollback(self) -> None:
         transaction = self.transaction

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64
 
 from amqpd.base.message import Message
+from amqpd.channels.delivery_count import with_delivery_count
 from amqpd.queues.consumers import Consumer
 from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
@@ -49,6 +50,9 @@ class ChannelConsumer(Consumer):
         self.unacked_count += 1
         channel.unacked.add(delivery_tag, entry)
         message = entry.message
+        header = message.header
+        if entry.delivery_count > 0 and entry.queue.options.delivery_limit >= 0:
+            header = with_delivery_count(header, entry.delivery_count)
         send_basic_deliver(
             self.outbox,
             channel.number,
@@ -56,7 +60,7 @@ class ChannelConsumer(Consumer):
             delivery_tag,
             entry.redelivered,
             message.route_key,
-            message.header,
+            header,
             message.body,
         )
 

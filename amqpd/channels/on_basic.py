@@ -6,9 +6,10 @@ from typing import Final
 
 from pamqp import commands
 
-from amqpd.base.errors import AccessRefused, NotAllowed, NotImplementedFault, PreconditionFailed
+from amqpd.base.errors import AccessRefused, NotAllowed, NotImplementedFault, PreconditionFailed, ResourceLocked
 from amqpd.channels.channel import Channel
 from amqpd.channels.consumer import ChannelConsumer
+from amqpd.channels.delivery_count import with_delivery_count
 from amqpd.channels.on_queue import actual_name, generated_name
 from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.consumers import UNLIMITED
@@ -16,7 +17,7 @@ from amqpd.queues.queue import Queue
 from amqpd.vhosts.declare import queue_in
 from amqpd.wire.field_table import EMPTY_TABLE
 from amqpd.wire.hot_methods import send_basic_get_ok
-from amqpd.wire.methods import encode_method, new_method
+from amqpd.wire.methods import encode_method, new_method, table_of
 
 REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
@@ -56,8 +57,15 @@ def on_basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
     if len(consumers.all) >= session.limits.consumers_per_queue_max:
         limit = session.limits.consumers_per_queue_max
         raise PreconditionFailed(f"{queue_in(name, session.vhost.name)} has {limit} consumers, the most it may have")
+    priority = table_of(method).get("x-priority")
+    if priority is not None and (not isinstance(priority, int) or isinstance(priority, bool)):
+        raise PreconditionFailed(
+            f"invalid arg 'x-priority' for {queue_in(name, session.vhost.name)}: it must be an integer"
+        )
     credit = channel.prefetch_count if channel.prefetch_count > 0 and not method.no_ack else UNLIMITED
     consumer = ChannelConsumer(channel, queue, consumer_tag, method.no_ack, method.exclusive, credit)
+    if isinstance(priority, int):
+        consumer.priority = priority
     channel.consumers[consumer_tag] = consumer
     if not method.nowait:
         reply = new_method(commands.Basic.ConsumeOk, consumer_tag=consumer_tag)
@@ -82,7 +90,9 @@ def _consume_replies(channel: Channel, method: commands.Basic.Consume) -> None:
         raise PreconditionFailed("reply consumer already set")
     consumer_tag = _new_tag(channel, method.consumer_tag)
     name = generated_name(channel, REPLY_TO + ".")
-    queue = Queue(0, name, False, False, session.number, EMPTY_TABLE, QueueOptions(), session.agenda)
+    queue = Queue(
+        0, session.vhost.name, name, False, False, session.number, EMPTY_TABLE, QueueOptions(), session.agenda
+    )
     consumer = ChannelConsumer(channel, queue, consumer_tag, True, False, UNLIMITED)
     channel.consumers[consumer_tag] = consumer
     channel.reply_queue = queue
@@ -116,6 +126,11 @@ def on_basic_get(channel: Channel, method: commands.Basic.Get) -> None:
     name = actual_name(channel, method.queue)
     session.check("read", "queue", name)
     queue = session.vhost.find_queue(name, session.number)
+    if queue.options.single_active_consumer:
+        raise ResourceLocked(
+            f"cannot obtain access to {queue_in(name, session.vhost.name)}. "
+            "basic.get operation not supported by queues with single active consumer"
+        )
     entry = queue.get(method.no_ack)
     if entry is None:
         session.reply(channel.number, encode_method(new_method(commands.Basic.GetEmpty)))
@@ -125,6 +140,9 @@ def on_basic_get(channel: Channel, method: commands.Basic.Get) -> None:
     if not method.no_ack:
         channel.unacked.add(delivery_tag, entry)
     message = entry.message
+    header = message.header
+    if entry.delivery_count > 0 and queue.options.delivery_limit >= 0:
+        header = with_delivery_count(header, entry.delivery_count)
     send_basic_get_ok(
         channel.outbox,
         channel.number,
@@ -132,7 +150,7 @@ def on_basic_get(channel: Channel, method: commands.Basic.Get) -> None:
         entry.redelivered,
         message.route_key,
         queue.ready.count,
-        message.header,
+        header,
         message.body,
     )
 

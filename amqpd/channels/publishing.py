@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
+from mypy_extensions import i64
+
 from amqpd.base.errors import PreconditionFailed
+from amqpd.vhosts.routing import copies
 from amqpd.wire.field_table import FieldTable, without
 from amqpd.wire.properties import expiration, headers, reply_to, user_id, with_headers, with_reply_to
 
@@ -22,10 +25,12 @@ REPLY_TO: Final = b"amq.rabbitmq.reply-to"
 class Inspected:
     """What a look at the header found: the header to store, and the routing keys beside the method's own."""
 
-    def __init__(self, header: bytes, table: FieldTable | None, extra_routing_keys: list[str]) -> None:
+    def __init__(self, header: bytes, table: FieldTable | None, extra_routing_keys: list[str], ttl_ms: i64) -> None:
         self.header = header
         self.headers = table
         self.extra_routing_keys = extra_routing_keys
+        # Property expiration; -1 without one.
+        self.ttl_ms = ttl_ms
 
 
 def inspect(channel: Channel, header: bytes) -> Inspected:
@@ -35,8 +40,7 @@ def inspect(channel: Channel, header: bytes) -> Inspected:
             raise PreconditionFailed("fast reply consumer does not exist")
         header = with_reply_to(header, queue.name.encode())
     expires = expiration(header)
-    if expires is not None:
-        check_expiration(expires)
+    ttl_ms: i64 = check_expiration(expires) if expires is not None else -1
     table = headers(header)
     extra: list[str] = []
     if table is not None and (b"CC" in table.raw):
@@ -47,11 +51,11 @@ def inspect(channel: Channel, header: bytes) -> Inspected:
     user = user_id(header)
     if user is not None:
         _check_user_id(user, channel)
-    return Inspected(header, table, extra)
+    return Inspected(header, table, extra, ttl_ms)
 
 
-def check_expiration(raw: bytes) -> None:
-    """RabbitMQ: a string of decimal digits, not above ten years."""
+def check_expiration(raw: bytes) -> int:
+    """RabbitMQ: a string of decimal digits, not above ten years; returns milliseconds."""
     text = raw.decode("utf-8", "replace")
     digits = text[1:] if text[:1] == "-" else text
     if digits == "" or not digits.isascii() or not digits.isdigit():
@@ -62,6 +66,7 @@ def check_expiration(raw: bytes) -> None:
         raise PreconditionFailed(f"invalid expiration '{text}': {{value_negative,{value}}}")
     if value > 315_360_000_000:
         raise PreconditionFailed(f"invalid expiration '{text}': {{value_too_big,{value}}}")
+    return value
 
 
 def _leftover(text: str) -> str:
@@ -79,7 +84,7 @@ def _copies(table: FieldTable, key: str, channel: Channel) -> list[str]:
         raise PreconditionFailed(f"invalid message: {{unacceptable_type_in_header,{key}}}")
     if len(value) > channel.session.limits.extra_routing_keys_max:
         raise PreconditionFailed(f"more than {channel.session.limits.extra_routing_keys_max} routing keys in {key}")
-    return [each for each in value if isinstance(each, str)]
+    return copies(table, key)
 
 
 def _check_user_id(user: bytes, channel: Channel) -> None:

@@ -23,11 +23,14 @@ REQUEUE: Final = 2
 
 @final
 class HeldPublish:
-    def __init__(self, route_key: bytes, header: bytes, body: bytes, route: Route, mandatory: bool) -> None:
+    def __init__(
+        self, route_key: bytes, header: bytes, body: bytes, route: Route, ttl_ms: i64, mandatory: bool
+    ) -> None:
         self.route_key = route_key
         self.header = header
         self.body = body
         self.route = route
+        self.ttl_ms = ttl_ms
         self.mandatory = mandatory
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64
 
+from amqpd.base.timers import TimingWheel
+from amqpd.queues.dead_letter import DeadLetter
 from amqpd.store.log import Log
 
 if TYPE_CHECKING:
@@ -17,14 +19,18 @@ if TYPE_CHECKING:
 
 @final
 class Agenda:
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, monotonic_ms: i64 = 0, wall_ms: i64 = 0) -> None:
         self.log = log
-        self.monotonic_ms: i64 = 0
-        self.wall_ms: i64 = 0
+        self.monotonic_ms = monotonic_ms
+        self.wall_ms = wall_ms
         # Queues that have ready messages and a consumer that might take some.
         self.active: list[Queue] = []
         # Durable queues whose delivered-up-to watermark moved since the last batch.
         self.moved: list[Queue] = []
+        # Messages that left their queues by themselves, to be routed before the turn ends.
+        self.dead_letters: list[DeadLetter] = []
+        # Everything that expires.
+        self.wheel = TimingWheel(monotonic_ms)
         # While memory or disk is short: the reason, as connection.blocked gives it.
         self.alarm_reason = ""
         # Lines for the operator's log; the shell writes them, the core does not.

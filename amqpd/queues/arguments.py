@@ -11,6 +11,7 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from amqpd.base.errors import PreconditionFailed
+from amqpd.queues.overflow import DROP_HEAD, OVERFLOWS
 from amqpd.wire.field_table import FieldTable, type_name
 
 # RabbitMQ's ?MAX_EXPIRY_TIMER: ten years.
@@ -27,6 +28,7 @@ _STRING: Final = "string"
 _BOOL: Final = "bool"
 _PRIORITY: Final = "priority"
 _OVERFLOW: Final = "overflow"
+_DELIVERY_LIMIT: Final = "delivery limit"
 _QUEUE_TYPE: Final = "queue type"
 _QUEUE_MODE: Final = "queue mode"
 _QUEUE_VERSION: Final = "queue version"
@@ -44,30 +46,38 @@ KNOWN: Final[dict[str, str]] = {
     "x-overflow": _OVERFLOW,
     "x-queue-mode": _QUEUE_MODE,
     "x-single-active-consumer": _BOOL,
+    "x-delivery-limit": _DELIVERY_LIMIT,
     "x-queue-type": _QUEUE_TYPE,
     "x-queue-version": _QUEUE_VERSION,
 }
 
-# Checked and kept, so that a redeclare compares them, but without effect in this version.
-NOT_ACTED_ON: Final[tuple[str, ...]] = (
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-single-active-consumer",
-)
-
 
 @final
 class QueueOptions:
-    """What a queue acts on; -1 where an argument is absent."""
+    """What a queue acts on; -1 or None where it is absent."""
 
     def __init__(self) -> None:
-        self.expires_ms: i64 = -1
         self.queue_type = "classic"
+        self.expires_ms: i64 = -1
+        self.message_ttl_ms: i64 = -1
+        self.dead_letter_exchange: str | None = None
+        self.dead_letter_routing_key: str | None = None
+        self.max_length: i64 = -1
+        self.max_length_bytes: i64 = -1
+        self.overflow: i64 = DROP_HEAD
+        self.max_priority: i64 = -1
+        self.delivery_limit: i64 = -1
+        self.single_active_consumer = False
+
+    @property
+    def is_plain(self) -> bool:
+        """True if publishing to the queue needs no look at any of this."""
+        return self.message_ttl_ms < 0 and self.max_length < 0 and self.max_length_bytes < 0
+
+    @property
+    def refuses(self) -> bool:
+        """True if a publish may have to be refused."""
+        return self.overflow != DROP_HEAD and (self.max_length >= 0 or self.max_length_bytes >= 0)
 
 
 def read_options(arguments: FieldTable, where: str) -> QueueOptions:
@@ -81,13 +91,28 @@ def read_options(arguments: FieldTable, where: str) -> QueueOptions:
         fault = _fault(rule, tag, value, arguments)
         if fault != "":
             raise PreconditionFailed(f"invalid arg '{key}' for {where}: {fault}")
-    expires = arguments.get("x-expires")
-    if isinstance(expires, int):
-        options.expires_ms = expires
-    queue_type = arguments.get("x-queue-type")
-    if isinstance(queue_type, str):
-        options.queue_type = queue_type
+    options.expires_ms = _integer(arguments, "x-expires")
+    options.message_ttl_ms = _integer(arguments, "x-message-ttl")
+    options.max_length = _integer(arguments, "x-max-length")
+    options.max_length_bytes = _integer(arguments, "x-max-length-bytes")
+    options.max_priority = _integer(arguments, "x-max-priority")
+    options.delivery_limit = _integer(arguments, "x-delivery-limit")
+    options.dead_letter_exchange = _string(arguments, "x-dead-letter-exchange")
+    options.dead_letter_routing_key = _string(arguments, "x-dead-letter-routing-key")
+    options.single_active_consumer = arguments.is_true("x-single-active-consumer")
+    options.overflow = OVERFLOWS[_string(arguments, "x-overflow") or "drop-head"]
+    options.queue_type = _string(arguments, "x-queue-type") or "classic"
     return options
+
+
+def _integer(arguments: FieldTable, key: str) -> i64:
+    value = arguments.get(key)
+    return value if isinstance(value, int) else -1
+
+
+def _string(arguments: FieldTable, key: str) -> str | None:
+    value = arguments.get(key)
+    return value if isinstance(value, str) else None
 
 
 def unknown_arguments(arguments: FieldTable) -> list[str]:
@@ -95,14 +120,9 @@ def unknown_arguments(arguments: FieldTable) -> list[str]:
     return [key for key in arguments.to_dict() if key.startswith("x-") and key not in KNOWN]
 
 
-def ineffective_arguments(arguments: FieldTable) -> list[str]:
-    """Known arguments that this version only keeps."""
-    return [key for key in NOT_ACTED_ON if arguments.has(key)]
-
-
 def _fault(rule: str, tag: str, value: object, arguments: FieldTable) -> str:
     """RabbitMQ's term for what is wrong with one argument, or nothing."""
-    if rule in (_EXPIRY, _POSITIVE_EXPIRY, _COUNT, _PRIORITY, _QUEUE_VERSION):
+    if rule in (_EXPIRY, _POSITIVE_EXPIRY, _COUNT, _PRIORITY, _QUEUE_VERSION, _DELIVERY_LIMIT):
         if not isinstance(value, int) or tag not in INTEGER_TAGS:
             return f"{{unacceptable_type,{type_name(tag)}}}"
         return _number_fault(rule, value)
@@ -110,7 +130,7 @@ def _fault(rule: str, tag: str, value: object, arguments: FieldTable) -> str:
         return "" if tag == "t" else f"{{unacceptable_type,{type_name(tag)}}}"
     if not isinstance(value, str) or tag not in STRING_TAGS:
         return f"{{unacceptable_type,{type_name(tag)}}}"
-    if rule == _OVERFLOW and value not in ("drop-head", "reject-publish", "reject-publish-dlx"):
+    if rule == _OVERFLOW and value not in OVERFLOWS:
         return "invalid_overflow"
     if rule == _QUEUE_MODE and value not in ("default", "lazy"):
         return "invalid_queue_mode"
@@ -122,6 +142,8 @@ def _fault(rule: str, tag: str, value: object, arguments: FieldTable) -> str:
 
 
 def _number_fault(rule: str, value: int) -> str:
+    if value == -1 and rule == _DELIVERY_LIMIT:
+        return ""
     if value < 0:
         return f"{{value_negative,{value}}}"
     if rule == _POSITIVE_EXPIRY and value == 0:

@@ -48,7 +48,14 @@ class Consumer:
         self.credit = credit
         self.shared = shared
         self.outbox = outbox
+        # x-priority (RabbitMQ): who has more comes first for as long as there is credit.
+        self.priority: i64 = 0
+        self.served: i64 = 0
         self.unacked_count: i64 = 0
+
+    def can_take(self) -> bool:
+        shared = self.shared
+        return self.credit > 0 and self.outbox.is_open and shared.remaining > 0 and shared.is_flowing
 
     def send(self, message: Message, redelivered: bool) -> None:
         """Deliver without waiting for an ack: the message is settled already."""
@@ -65,15 +72,22 @@ class Consumer:
 
 @final
 class Consumers:
-    def __init__(self) -> None:
+    def __init__(self, single_active: bool = False) -> None:
+        # By priority, the highest first; those of one priority in the order in which they came.
         self.all: list[Consumer] = []
-        self.had_any = False
         self._turn: i64 = 0
+        # x-single-active-consumer: only the one that came first gets anything, until it goes.
+        self._single_active = single_active
+        # True once somebody has a priority other than 0: then the round robin is among equals.
+        self._has_priorities = False
+        self._first: Consumer | None = None
 
     def next(self) -> Consumer | None:
         """The next consumer in turn that can take a message now."""
         consumers = self.all
         count: i64 = len(consumers)
+        if self._single_active or self._has_priorities:
+            return self._next_of_unequal()
         turn = self._turn
         for _ in range(count):
             if turn >= count:
@@ -87,9 +101,31 @@ class Consumers:
                     return consumer
         return None
 
+    def _next_of_unequal(self) -> Consumer | None:
+        if self._single_active:
+            first = self._first
+            return first if first is not None and first.can_take() else None
+        # Among those of the highest priority who can take something, the one whose last turn is longest ago.
+        found: Consumer | None = None
+        for consumer in self.all:
+            if found is not None and consumer.priority < found.priority:
+                break
+            if consumer.can_take() and (found is None or consumer.served < found.served):
+                found = consumer
+        if found is not None:
+            self._turn += 1
+            found.served = self._turn
+        return found
+
     def add(self, consumer: Consumer) -> None:
-        self.all.append(consumer)
-        self.had_any = True
+        if self._first is None:
+            self._first = consumer
+        if consumer.priority != 0:
+            self._has_priorities = True
+        at = len(self.all)
+        while at > 0 and self.all[at - 1].priority < consumer.priority:
+            at -= 1
+        self.all.insert(at, consumer)
 
     def remove(self, consumer: Consumer) -> bool:
         """False if it was not there."""
@@ -97,8 +133,10 @@ class Consumers:
             return False
         index = self.all.index(consumer)
         del self.all[index]
-        if index < self._turn:
+        if index < self._turn and not self._has_priorities:
             self._turn -= 1
+        if self._first is consumer:
+            self._first = self.all[0] if len(self.all) > 0 else None
         return True
 
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64, mypyc_attr
 
 from amqpd.base.message import Message
+from amqpd.base.timers import Timer
 
 if TYPE_CHECKING:
     from amqpd.queues.consumers import Consumer
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 # order, which is what would otherwise be a cycle.
 @final
 @mypyc_attr(acyclic=True)
-class Entry:
+class Entry(Timer):
+    """As a timer it is the message's own expiry: `due_ms` is when, 0 for never."""
+
     def __init__(self, message: Message, queue: Queue) -> None:
+        self.due_ms = 0
         self.message = message
         self.queue = queue
         # Who has it while it is unacked; None for basic.get and while it is ready.
@@ -29,4 +33,15 @@ class Entry:
         # How often it came back; `redelivered` is sent when it may have been delivered before.
         self.delivery_count: i64 = 0
         self.redelivered = False
+        self.is_ready = False
         self.is_settled = False
+        # True while it stands in the timing wheel.
+        self.is_timed = False
+
+    def fire(self) -> None:
+        self.is_timed = False
+        if self.is_ready:
+            self.queue.expire(self)
+
+    def is_done(self) -> bool:
+        return self.is_settled

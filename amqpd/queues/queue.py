@@ -1,8 +1,10 @@
 """One queue: publish, get, settle, requeue, purge.
 
 Owns which messages are ready, how many are unacked, and the log records that tell of them. Does not own names,
-permissions or equivalence (vhosts), nor what a delivery looks like (consumers), nor any policy such as limits or expiry:
-those are files of their own that a queue without them never calls.
+permissions or equivalence (vhosts), what a delivery looks like (consumers), the order of leaving (ready, priorities), nor
+the verdicts on length (overflow) and age (expiry): it acts on them. A plain queue pays one look at a flag for all of that.
+Dead letters are only noted here, on the agenda; until the end of the turn, when the vhost routes them, they are neither
+ready nor unacked, and the log still has them in this queue.
 """
 
 from __future__ import annotations
@@ -15,8 +17,13 @@ from amqpd.base.message import Message
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.consumers import Consumer, Consumers
+from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from amqpd.queues.entry import Entry
-from amqpd.queues.ready import Ready
+from amqpd.queues.expiry import HeadTimer, effective_ttl_ms, own_ttl_ms
+from amqpd.queues.measured import MeasuredReady
+from amqpd.queues.overflow import is_too_long
+from amqpd.queues.priorities import PriorityReady
+from amqpd.queues.ready import Ready, ReadyOrder
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.wire.field_table import FieldTable
 
@@ -26,6 +33,7 @@ class Queue:
     def __init__(
         self,
         queue_id: i64,
+        vhost_name: str,
         name: str,
         durable: bool,
         auto_delete: bool,
@@ -35,6 +43,7 @@ class Queue:
         agenda: Agenda,
     ) -> None:
         self.queue_id = queue_id
+        self.vhost_name = vhost_name
         self.name = name
         self.durable = durable
         self.auto_delete = auto_delete
@@ -44,8 +53,8 @@ class Queue:
         self.options = options
         # An exclusive queue never outlives its connection, so nothing of it is worth a log record.
         self.is_stored = durable and owner == 0
-        self.ready = Ready()
-        self.consumers = Consumers()
+        self.ready: ReadyOrder = _new_order(options)
+        self.consumers = Consumers(options.single_active_consumer)
         self.unacked_count: i64 = 0
         self.is_active = False
         self.is_deleted = False
@@ -55,6 +64,8 @@ class Queue:
         # Messages up to this id may have been delivered (that is what the log knows of `redelivered`).
         self._delivered_to: i64 = 0
         self._is_moved = False
+        self._is_plain = options.is_plain
+        self._head_timer: HeadTimer | None = None
 
     # Messages in
 
@@ -65,7 +76,63 @@ class Queue:
             if consumer is not None:
                 self._hand_over_new(message, consumer)
                 return
-        self.ready.append(Entry(message, self))
+        entry = Entry(message, self)
+        if self._is_plain and message.ttl_ms < 0:
+            self.ready.append(entry)
+        else:
+            self._append_by_rules(entry)
+
+    def refuses(self, size_bytes: i64) -> bool:
+        """x-overflow reject-publish: True if a message of this size may not come in now."""
+        options = self.options
+        if not options.refuses:
+            return False
+        return is_too_long(
+            self.ready.count + 1, self._ready_bytes() + size_bytes, options.max_length, options.max_length_bytes
+        )
+
+    def _append_by_rules(self, entry: Entry) -> None:
+        options = self.options
+        ttl_ms = effective_ttl_ms(options.message_ttl_ms, entry.message.ttl_ms)
+        if ttl_ms == 0:
+            # It could not be delivered at once.
+            self._leave(entry, EXPIRED)
+            return
+        self.ready.append(entry)
+        if ttl_ms > 0:
+            self._set_deadline(entry, self._agenda.monotonic_ms + ttl_ms)
+        if options.max_length >= 0 or options.max_length_bytes >= 0:
+            self._drop_surplus()
+
+    def _set_deadline(self, entry: Entry, due_ms: i64) -> None:
+        entry.due_ms = due_ms
+        if entry.message.ttl_ms >= 0 or self.options.max_priority >= 0:
+            entry.is_timed = True
+            self._agenda.wheel.add(entry)
+        else:
+            self._arm_head_timer(due_ms)
+
+    def _arm_head_timer(self, due_ms: i64) -> None:
+        timer = self._head_timer
+        if timer is None:
+            timer = HeadTimer(self)
+            self._head_timer = timer
+        if not timer.is_armed:
+            timer.is_armed = True
+            timer.due_ms = due_ms
+            self._agenda.wheel.add(timer)
+
+    def _drop_surplus(self) -> None:
+        """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen."""
+        options = self.options
+        while self.ready.count > 0 and is_too_long(
+            self.ready.count, self._ready_bytes(), options.max_length, options.max_length_bytes
+        ):
+            self._leave(self.ready.pop_surplus(), MAXLEN)
+
+    def _ready_bytes(self) -> i64:
+        ready = self.ready
+        return ready.ready_bytes if isinstance(ready, MeasuredReady) else 0
 
     def describe_to(self, checkpoint: CheckpointBuilder) -> None:
         """What of this queue a restart needs to know; unacked messages are described by who has them."""
@@ -74,11 +141,20 @@ class Queue:
             checkpoint.add(self.queue_id, entry.message, entry.delivery_count, entry.redelivered)
 
     def restore(self, message: Message, delivery_count: i64, redelivered: bool) -> None:
-        """Put back what recovery found; called in message_id order, before any consumer."""
+        """Put back what recovery found; called in message_id order, before any consumer.
+
+        Time went on while the broker was down: what is overdue leaves in the first turn.
+        """
         entry = Entry(message, self)
         entry.delivery_count = delivery_count
         entry.redelivered = redelivered
+        message.ttl_ms = own_ttl_ms(message.header)
         self.ready.append(entry)
+        ttl_ms = effective_ttl_ms(self.options.message_ttl_ms, message.ttl_ms)
+        if ttl_ms >= 0:
+            agenda = self._agenda
+            left_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms
+            self._set_deadline(entry, agenda.monotonic_ms + (left_ms if left_ms > 1 else 1))
 
     def restore_watermark(self, delivered_to: i64) -> None:
         self._delivered_to = delivered_to
@@ -93,16 +169,22 @@ class Queue:
         else:
             entry = Entry(message, self)
             self._note_delivered(message)
+            if message.ttl_ms >= 0 or not self._is_plain:
+                self._note_deadline(entry)
             entry.consumer = consumer
             self.unacked_count += 1
             consumer.deliver(entry)
 
+    def _note_deadline(self, entry: Entry) -> None:
+        """It never stood in the queue, but it may come back, and then it is as old as it is."""
+        ttl_ms = effective_ttl_ms(self.options.message_ttl_ms, entry.message.ttl_ms)
+        if ttl_ms >= 0:
+            entry.due_ms = self._agenda.monotonic_ms + ttl_ms
+
     def _hand_over(self, entry: Entry, consumer: Consumer) -> None:
         message = entry.message
         if consumer.no_ack:
-            entry.is_settled = True
-            if self.is_stored and message.segment is not None:
-                self._log.append_settle(self.queue_id, message)
+            self._finish(entry)
             consumer.send(message, entry.redelivered)
         else:
             self._note_delivered(message)
@@ -118,7 +200,11 @@ class Queue:
             consumer = consumers.next()
             if consumer is None:
                 return
-            self._hand_over(ready.pop(), consumer)
+            entry = ready.pop()
+            if entry.due_ms != 0 and entry.due_ms <= self._agenda.monotonic_ms:
+                self._leave(entry, EXPIRED)
+            else:
+                self._hand_over(entry, consumer)
 
     def wake(self) -> None:
         """Something changed that may let messages out: look again at the end of this turn."""
@@ -129,16 +215,18 @@ class Queue:
     def get(self, no_ack: bool) -> Entry | None:
         """basic.get: the oldest ready message, unacked from now on unless `no_ack`."""
         self.last_used_ms = self._agenda.monotonic_ms
-        if self.ready.count == 0:
-            return None
-        entry = self.ready.pop()
-        if no_ack:
-            entry.is_settled = True
-            self._log_settle(entry)
-        else:
-            self._note_delivered(entry.message)
-            self.unacked_count += 1
-        return entry
+        while self.ready.count > 0:
+            entry = self.ready.pop()
+            if entry.due_ms != 0 and entry.due_ms <= self._agenda.monotonic_ms:
+                self._leave(entry, EXPIRED)
+                continue
+            if no_ack:
+                self._finish(entry)
+            else:
+                self._note_delivered(entry.message)
+                self.unacked_count += 1
+            return entry
+        return None
 
     def _note_delivered(self, message: Message) -> None:
         if message.segment is not None and message.message_id > self._delivered_to and self.is_stored:
@@ -155,12 +243,16 @@ class Queue:
     # Unacked messages
 
     def settle(self, entry: Entry) -> None:
-        """An unacked message is done with: acked, or rejected without requeue."""
+        """An unacked message is done with."""
         assert not entry.is_settled
-        entry.is_settled = True
         self.unacked_count -= 1
-        if self.is_stored and entry.message.segment is not None:
-            self._log_settle(entry)
+        self._finish(entry)
+
+    def reject(self, entry: Entry) -> None:
+        """An unacked message is not wanted back: it is a dead letter."""
+        assert not entry.is_settled
+        self.unacked_count -= 1
+        self._leave(entry, REJECTED)
 
     def requeue(self, entry: Entry) -> None:
         """An unacked message comes back to its original place, marked as redelivered."""
@@ -169,14 +261,59 @@ class Queue:
         entry.consumer = None
         entry.redelivered = True
         entry.delivery_count += 1
+        options = self.options
         if self.is_deleted:
-            entry.is_settled = True
-            self._log_settle(entry)
+            self._finish(entry)
+        elif options.delivery_limit >= 0 and entry.delivery_count > options.delivery_limit:
+            self._leave(entry, DELIVERY_LIMIT)
+        elif entry.due_ms != 0 and entry.due_ms <= self._agenda.monotonic_ms:
+            self._leave(entry, EXPIRED)
+        else:
+            if self.is_stored and entry.message.segment is not None:
+                self._log.append_requeue(self.queue_id, entry.message, entry.delivery_count)
+            self.ready.put_back(entry)
+            if entry.due_ms != 0 and not entry.is_timed:
+                self._set_deadline(entry, entry.due_ms)
+            self.wake()
+
+    # Messages that leave by themselves
+
+    def expire(self, entry: Entry) -> None:
+        """A ready message's own time is over."""
+        self.ready.discard(entry)
+        self._leave(entry, EXPIRED)
+
+    def expire_overdue(self) -> None:
+        """The head timer fired: everything at the head that is overdue leaves."""
+        now_ms = self._agenda.monotonic_ms
+        ready = self.ready
+        entry = ready.oldest()
+        while entry is not None and entry.due_ms != 0 and entry.due_ms <= now_ms:
+            self._leave(ready.pop(), EXPIRED)
+            entry = ready.oldest()
+        if entry is not None and entry.due_ms != 0:
+            self._arm_head_timer(entry.due_ms)
+
+    def _leave(self, entry: Entry, reason: str) -> None:
+        """Out of the queue: into the void, or as a dead letter at the end of this turn."""
+        if self.options.dead_letter_exchange is None or self.is_deleted:
+            self._finish(entry)
             return
+        entry.is_settled = True
+        if entry.is_timed:
+            self._agenda.wheel.done()
+        self._agenda.dead_letters.append(DeadLetter(entry, reason))
+
+    def bury(self, entry: Entry) -> None:
+        """A dead letter has arrived wherever it goes, or nowhere: the log may forget it here."""
+        self._log_settle(entry)
+
+    def _finish(self, entry: Entry) -> None:
+        entry.is_settled = True
+        if entry.is_timed:
+            self._agenda.wheel.done()
         if self.is_stored and entry.message.segment is not None:
-            self._log.append_requeue(self.queue_id, entry.message, entry.delivery_count)
-        self.ready.put_back(entry)
-        self.wake()
+            self._log_settle(entry)
 
     def _log_settle(self, entry: Entry) -> None:
         if self.is_stored and entry.message.segment is not None:
@@ -192,8 +329,7 @@ class Queue:
         entries = self.ready.entries()
         self.ready.clear()
         for entry in entries:
-            entry.is_settled = True
-            self._log_settle(entry)
+            self._finish(entry)
         return len(entries)
 
     def delete(self) -> int:
@@ -205,8 +341,7 @@ class Queue:
         self.is_deleted = True
         count: i64 = self.ready.count
         for entry in self.ready.entries():
-            entry.is_settled = True
-            self._log_settle(entry)
+            self._finish(entry)
         self.ready.clear()
         consumers = self.consumers.all
         self.consumers.all = []
@@ -241,3 +376,8 @@ class Queue:
 
     def touch(self) -> None:
         self.last_used_ms = self._agenda.monotonic_ms
+
+
+def _new_order(options: QueueOptions) -> ReadyOrder:
+    order: ReadyOrder = PriorityReady(options.max_priority) if options.max_priority >= 0 else Ready()
+    return MeasuredReady(order) if options.max_length_bytes >= 0 else order

@@ -54,7 +54,9 @@ def restore_vhosts(
             continue
         arguments = FieldTable(queue_row.arguments)
         options = read_options(arguments, queue_in(queue_row.name, vhost.name))
-        queue = Queue(queue_row.queue_id, queue_row.name, True, queue_row.auto_delete, 0, arguments, options, agenda)
+        queue = Queue(
+            queue_row.queue_id, vhost.name, queue_row.name, True, queue_row.auto_delete, 0, arguments, options, agenda
+        )
         vhost.restore_queue(queue)
         queue_id = int(queue_row.queue_id)
         queue.restore_watermark(recovered.delivered_to.get(queue_id, 0))

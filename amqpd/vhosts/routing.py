@@ -38,6 +38,8 @@ class Route:
         self.only: Queue | None = queues[0] if len(queues) == 1 else None
         # queue_ids of the queues that keep persistent messages, as a log record holds them.
         self.stored_ids = b"".join([queue_id_bytes(queue.queue_id) for queue in queues if queue.is_stored])
+        # True: a queue may say no, so it is asked before anything is stored.
+        self.may_be_refused = len([queue for queue in queues if queue.options.refuses]) > 0
         # False: some exchange on the way looks at headers, so each message is routed by itself.
         self.by_key_only = by_key_only
         self.is_stale = False
@@ -72,6 +74,21 @@ def split_route_key(route_key: bytes) -> tuple[str, str]:
     exchange = route_key[1 : 1 + size]
     routing_key = route_key[2 + size :]
     return exchange.decode("utf-8", "surrogateescape"), routing_key.decode("utf-8", "surrogateescape")
+
+
+def join_route_key(exchange: str, routing_key: str) -> bytes:
+    """The reverse of `split_route_key`."""
+    name = exchange.encode("utf-8", "surrogateescape")
+    key = routing_key.encode("utf-8", "surrogateescape")[:255]
+    return bytes([len(name)]) + name + bytes([len(key)]) + key
+
+
+def copies(table: FieldTable | None, key: str) -> list[str]:
+    """The further routing keys that a CC or BCC header holds (RabbitMQ's sender-selected distribution)."""
+    value = table.get(key) if table is not None else None
+    if not isinstance(value, list):
+        return []
+    return [each for each in value if isinstance(each, str)]
 
 
 def find_route(vhost: VHost, exchange_name: str, routing_keys: list[str], headers: FieldTable | None) -> Route:

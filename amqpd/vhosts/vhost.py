@@ -16,9 +16,10 @@ from amqpd.base.limits import Limits
 from amqpd.exchanges.exchange import Binding, Exchange
 from amqpd.exchanges.registry import PREDECLARED, check_type, create
 from amqpd.queues.agenda import Agenda
-from amqpd.queues.arguments import ineffective_arguments, read_options, unknown_arguments
+from amqpd.queues.arguments import read_options, unknown_arguments
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.dead_letters import DeadLetters
 from amqpd.vhosts.declare import (
     check_new_exchange_name,
     check_new_queue_name,
@@ -46,6 +47,7 @@ class VHost:
         self._expiring: dict[str, Queue] = {}
         self._limits = limits
         self._agenda = agenda
+        self.dead_letters = DeadLetters(self, agenda)
         self.changes = changes
         for exchange_name, type_name in PREDECLARED:
             internal = exchange_name == "amq.rabbitmq.trace"
@@ -153,11 +155,9 @@ class VHost:
             raise PreconditionFailed(f"vhost '{self.name}' has {len(self.queues)} queues, the most it may have")
         for key in unknown_arguments(arguments):
             self._agenda.notice(f"{where} was declared with the unknown argument '{key}', which is kept and ignored")
-        for key in ineffective_arguments(arguments):
-            self._agenda.notice(f"{where} was declared with '{key}', which this version keeps but does not act on")
         owner = connection_number if exclusive else 0
         queue_id = self.changes.next_queue_id()
-        queue = Queue(queue_id, name, durable, auto_delete, owner, arguments, options, self._agenda)
+        queue = Queue(queue_id, self.name, name, durable, auto_delete, owner, arguments, options, self._agenda)
         self.restore_queue(queue)
         self.routes.drop()
         if queue.is_stored:

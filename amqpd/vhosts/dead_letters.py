@@ -1,0 +1,122 @@
+"""Where dead letters go: routed, put into their queues and taken out of the old one, all inside one turn.
+
+The log records of one turn are one batch, so after any crash a message is in its old queue or in the new ones, never in
+both and never in none. Owns the routing of dead letters. Does not own why (queues) nor the headers (dead_letter.py).
+A target that refuses (x-overflow) keeps the message where it was; it is tried again a second later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import i64, mypyc_attr
+
+from amqpd.base.message import Message
+from amqpd.base.timers import Timer
+from amqpd.queues.agenda import Agenda
+from amqpd.queues.dead_letter import REJECTED, DeadLetter, dead_header, is_cycle
+from amqpd.queues.entry import Entry
+from amqpd.queues.queue import Queue
+from amqpd.vhosts.routing import Route, copies, find_route, join_route_key, split_route_key
+from amqpd.wire.field_table import without
+from amqpd.wire.properties import headers, is_persistent, with_headers
+
+if TYPE_CHECKING:
+    from amqpd.vhosts.vhost import VHost
+
+RETRY_MS: Final = 1000
+
+
+@final
+@mypyc_attr(acyclic=True)
+class RetryTimer(Timer):
+    """Refused dead letters are tried again when it fires."""
+
+    def __init__(self, letters: DeadLetters, due_ms: i64) -> None:
+        self.due_ms = due_ms
+        self._letters = letters
+
+    def fire(self) -> None:
+        self._letters.retry()
+
+    def is_done(self) -> bool:
+        return False
+
+
+@final
+class DeadLetters:
+    def __init__(self, vhost: VHost, agenda: Agenda) -> None:
+        self._vhost = vhost
+        self._agenda = agenda
+        # Dead letters that nobody wanted, since the start.
+        self.unroutable_count: i64 = 0
+        # Dead letters that a target would not have: still in their old queues as far as the log knows.
+        self.refused: list[DeadLetter] = []
+
+    def retry(self) -> None:
+        self._agenda.dead_letters.extend(self.refused)
+        self.refused = []
+
+    def deliver(self, letter: DeadLetter) -> None:
+        """Take the message out of its queue and into wherever it belongs now."""
+        entry = letter.entry
+        queue = entry.queue
+        exchange = queue.options.dead_letter_exchange
+        if exchange is None or queue.is_deleted or exchange not in self._vhost.exchanges:
+            if exchange is not None and not queue.is_deleted:
+                self._drop(queue, f"exchange '{exchange}' does not exist")
+            queue.bury(entry)
+            return
+        if not self.publish(queue, entry.message, letter.reason, entry):
+            if len(self.refused) == 0:
+                self._agenda.wheel.add(RetryTimer(self, self._agenda.monotonic_ms + RETRY_MS))
+            self.refused.append(letter)
+
+    def publish(self, queue: Queue, message: Message, reason: str, entry: Entry | None) -> bool:
+        """False if a target refused. `entry` is the message's place in `queue`, None if it never got in."""
+        vhost = self._vhost
+        agenda = self._agenda
+        exchange = queue.options.dead_letter_exchange
+        assert exchange is not None
+        old_exchange, old_key = split_route_key(message.route_key)
+        table = headers(message.header)
+        copied = copies(table, "CC")
+        override = queue.options.dead_letter_routing_key
+        keys = [override] if override is not None else [old_key, *copied, *copies(table, "BCC")]
+        header = dead_header(
+            message.header,
+            queue.name,
+            reason,
+            old_exchange,
+            [old_key, *copied],
+            agenda.wall_ms // 1000,
+            override is not None,
+        )
+        new_table = headers(header)
+        route = find_route(vhost, exchange, keys, new_table)
+        targets = [each for each in route.queues if reason == REJECTED or not is_cycle(new_table, each.name)]
+        if len(targets) < len(route.queues):
+            agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
+            route = Route(route.exchange, route.routing_key, targets, False)
+        for target in route.queues:
+            if target.refuses(len(message.body)):
+                return False
+        if new_table is not None and new_table.has("BCC"):
+            header = with_headers(header, without(new_table, "BCC"))
+        if len(route.queues) == 0:
+            self._drop(queue, f"exchange '{exchange}' has no route for it")
+        dead = Message(agenda.log.next_message_id(), join_route_key(exchange, keys[0]), header, message.body)
+        if len(route.stored_ids) > 0 and is_persistent(header):
+            agenda.log.append_message(dead, route.stored_ids, agenda.wall_ms)
+        for target in route.queues:
+            target.publish(dead)
+        if entry is not None:
+            queue.bury(entry)
+        return True
+
+    def _drop(self, queue: Queue, why: str) -> None:
+        self.unroutable_count += 1
+        if self.unroutable_count == 1 or self.unroutable_count % 10_000 == 0:
+            self._agenda.notice(
+                f"a dead letter of queue '{queue.name}' is dropped: {why} ({int(self.unroutable_count)} so far in this vhost)"
+            )
