@@ -25,7 +25,7 @@ def new_message(message_id: int, body: bytes = b"") -> Message:
 
 
 def new_queue(agenda: Agenda | None = None, name: str = "q", durable: bool = False, owner: int = 0) -> Queue:
-    return Queue(1, name, durable, False, owner, EMPTY_TABLE, QueueOptions(), agenda or new_agenda())
+    return Queue(1, "/", name, durable, False, owner, EMPTY_TABLE, QueueOptions(), agenda or new_agenda())
 
 
 def new_entry(message_id: int, queue: Queue | None = None) -> Entry:

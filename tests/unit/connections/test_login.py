@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+from pamqp import commands
+
+from amqpd.connections.handshake import CLOSING, OPEN, REFUSED, TUNE_SENT
+from amqpd.connections.login import has_capability
+from amqpd.wire.field_table import EMPTY_TABLE, encode_table
+from amqpd.wire.methods import new_method
+from tests.behaviour.harness import BrokerHarness, Client
+
+C = commands.Connection
+
+
+def start(broker: BrokerHarness, mechanism: str, response: bytes, **capabilities: bool) -> Client:
+    client = broker.raw()
+    client.send_bytes(b"AMQP\x00\x00\x09\x01")
+    client.received.clear()
+    properties = encode_table({"connection_name": "worker 7", "capabilities": encode_table(dict(capabilities))})
+    client.send(
+        0,
+        new_method(
+            C.StartOk,
+            client_properties=properties,
+            mechanism=mechanism,
+            response=response.decode("utf-8", "surrogateescape"),
+        ),
+    )
+    return client
+
+
+AMQPLAIN = encode_table({"LOGIN": "guest", "PASSWORD": "guest"}).raw
+
+
+@pytest.mark.parametrize(("mechanism", "response"), [("PLAIN", b"\0guest\0guest"), ("AMQPLAIN", AMQPLAIN)])
+def test_a_right_login_is_answered_with_tune(broker: BrokerHarness, mechanism: str, response: bytes) -> None:
+    client = start(broker, mechanism, response)
+    assert client.connection.state == TUNE_SENT
+    assert client.received[0].method.name == "Connection.Tune"
+    assert client.connection.describe() == "127.0.0.1:50000 'worker 7' user 'guest'"
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "AMQPLAIN"])
+@pytest.mark.parametrize(
+    "response", [b"", b"\0guest\0", b"\0guest\0no", b"\0nobody\0guest", b"\xff" * 5, b"x\0guest\0guest"]
+)
+@pytest.mark.parametrize("is_told", [True, False])
+def test_every_wrong_login_looks_the_same(
+    broker: BrokerHarness, mechanism: str, response: bytes, is_told: bool
+) -> None:
+    client = start(broker, mechanism, response, authentication_failure_close=is_told)
+    assert client.connection.state == (CLOSING if is_told else REFUSED)
+    assert [each.method.reply_text for each in client.received] == (
+        [
+            f"ACCESS_REFUSED - Login was refused using authentication mechanism {mechanism}. "
+            "For details see the broker logfile."
+        ]
+        if is_told
+        else []
+    )
+    assert any("refused" in notice for notice in broker.broker.agenda.notices)
+    assert not any("guest\0" in notice for notice in broker.broker.agenda.notices)
+
+
+def test_an_unknown_mechanism_is_a_wrong_command(broker: BrokerHarness) -> None:
+    client = start(broker, "ANONYMOUS", b"")
+    assert client.received[0].method.reply_text == "COMMAND_INVALID - unknown authentication mechanism 'ANONYMOUS'"
+
+
+@pytest.mark.parametrize(
+    ("channel_max", "frame_max", "agreed_channel_max", "agreed_frame_max"),
+    [(0, 0, 2047, 131072), (1, 4096, 1, 4096), (2047, 131072, 2047, 131072)],
+)
+def test_limits_are_the_lower_of_both(
+    broker: BrokerHarness, channel_max: int, frame_max: int, agreed_channel_max: int, agreed_frame_max: int
+) -> None:
+    client = start(broker, "PLAIN", b"\0guest\0guest")
+    client.send(0, new_method(C.TuneOk, channel_max=channel_max, frame_max=frame_max, heartbeat=0))
+    connection = client.connection
+    assert (connection.channel_max, connection.frame_max) == (agreed_channel_max, agreed_frame_max)
+    assert connection.outbox.payload_bytes_max == agreed_frame_max - 8
+
+
+def open_vhost(broker: BrokerHarness, name: str, **capabilities: bool) -> Client:
+    client = start(broker, "PLAIN", b"\0guest\0guest", **capabilities)
+    client.send(0, new_method(C.TuneOk))
+    client.received.clear()
+    client.send(0, new_method(C.Open, virtual_host=name))
+    return client
+
+
+def test_a_vhost_needs_a_permission(broker: BrokerHarness) -> None:
+    broker.broker.access.clear_permissions("guest", "/")
+    client = open_vhost(broker, "/")
+    assert client.received[0].method.reply_text == "NOT_ALLOWED - access to vhost '/' refused for user 'guest'"
+
+
+def test_the_session_knows_what_the_client_can_hear(broker: BrokerHarness) -> None:
+    client = open_vhost(broker, "/", consumer_cancel_notify=True)
+    assert client.connection.state == OPEN
+    session = client.connection.session
+    assert session is not None
+    assert (session.wants_cancel_notify, session.wants_blocked, session.user) == (True, False, "guest")
+
+
+def test_a_capability_is_a_true_boolean_in_the_table_of_that_name() -> None:
+    assert has_capability(encode_table({"capabilities": encode_table({"a": True})}), "a")
+    assert not has_capability(encode_table({"capabilities": encode_table({"a": False})}), "a")
+    assert not has_capability(encode_table({"capabilities": encode_table({"a": 1})}), "a")
+    assert not has_capability(encode_table({"capabilities": "a"}), "a")
+    assert not has_capability(EMPTY_TABLE, "a")
