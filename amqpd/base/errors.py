@@ -51,6 +51,8 @@ class AmqpError(Exception):
         super().__init__(explanation)
         self.reply_code = reply_code
         self.explanation = explanation
+        # False: the fault is in the frames or the peer itself, so that no method is named (class and method id 0).
+        self.is_about_method = reply_code not in (320, 501)
 
     @property
     def reply_text(self) -> str:
@@ -105,6 +107,7 @@ class LoginRefused(HardError):
 
     def __init__(self, explanation: str) -> None:
         super().__init__(403, explanation)
+        self.is_about_method = False
 
 
 class FrameError(HardError):
@@ -128,8 +131,9 @@ class ChannelFault(HardError):
 
 
 class UnexpectedFrame(HardError):
-    def __init__(self, explanation: str) -> None:
+    def __init__(self, explanation: str, is_about_method: bool = False) -> None:
         super().__init__(505, explanation)
+        self.is_about_method = is_about_method
 
 
 class ResourceFault(HardError):
@@ -138,8 +142,9 @@ class ResourceFault(HardError):
 
 
 class NotAllowed(HardError):
-    def __init__(self, explanation: str) -> None:
+    def __init__(self, explanation: str, is_about_method: bool = True) -> None:
         super().__init__(530, explanation)
+        self.is_about_method = is_about_method
 
 
 class NotImplementedFault(HardError):

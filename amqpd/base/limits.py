@@ -15,8 +15,8 @@ MIB: Final = 1024 * 1024
 
 # AMQP 0-9-1 4.2.3 fixes the smallest frame_max; RabbitMQ's clients never ask for less than this.
 FRAME_MIN_SIZE: Final = 4096
-# A channel number is 16 bits and 0 is the connection itself.
-CHANNEL_NUMBER_MAX: Final = 65535
+# A channel number is 16 bits and 0 is the connection itself; the upper half is not used.
+CHANNEL_NUMBER_MAX: Final = 32_767
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Limits:
     # The connection, before and after login.
     connections_max: int = 10_000
     connections_unauthenticated_max: int = 512
-    connections_unauthenticated_per_host_max: int = 32
+    connections_unauthenticated_per_host_max: int = 256
     connections_per_host_max: int = 10_000
     handshake_timeout_ms: int = 10_000
     frame_max: int = 131_072

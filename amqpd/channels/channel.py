@@ -38,12 +38,12 @@ from amqpd.queues.dead_letter import MAXLEN
 from amqpd.queues.entry import Entry
 from amqpd.queues.overflow import REJECT_PUBLISH_DLX
 from amqpd.queues.queue import Queue
-from amqpd.vhosts.routing import Route, find_route, split_route_key
+from amqpd.vhosts.routing import DEFAULT_EXCHANGE, Route, find_route, split_route_key
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.frames import BASIC_ACK, BASIC_PUBLISH
 from amqpd.wire.hot_methods import send_basic_return
 from amqpd.wire.methods import encode_method, new_method
-from amqpd.wire.properties import NEEDS_A_LOOK, check_header, is_persistent, peek
+from amqpd.wire.properties import NEEDS_A_LOOK, check_header, is_persistent, peek, read_delivery_mode
 
 CONTENT_NONE: Final = 0
 CONTENT_HEADER: Final = 1
@@ -97,9 +97,10 @@ class Channel:
     # Content, as frames bring it
 
     def expect_method(self) -> None:
-        if self._content != CONTENT_NONE:
-            wanted = "header" if self._content == CONTENT_HEADER else "body"
-            raise UnexpectedFrame(f"expected content {wanted} for class 60, got method frame instead")
+        if self._content == CONTENT_HEADER:
+            raise UnexpectedFrame("expected content header for class 60, got non content header frame instead", True)
+        if self._content == CONTENT_BODY:
+            raise UnexpectedFrame("expected content body, got non content body frame instead", True)
 
     def on_basic_publish(self, data: bytes, at: i64, end: i64) -> None:
         """`at` is the first octet after the method id, `end` the frame end octet."""
@@ -125,8 +126,8 @@ class Channel:
     def on_content_header(self, data: bytes, at: i64, end: i64) -> None:
         if self._content != CONTENT_HEADER:
             if self._content == CONTENT_BODY:
-                raise UnexpectedFrame("expected content body, got content header frame instead")
-            raise UnexpectedFrame("expected method frame, got content header frame instead")
+                self.expect_method()
+            raise UnexpectedFrame("expected method frame, got non method frame instead")
         header = data[at:end]
         check_header(header)
         size = read_i64_be(header, 4)
@@ -144,9 +145,8 @@ class Channel:
 
     def on_content_body(self, data: bytes, at: i64, end: i64) -> None:
         if self._content != CONTENT_BODY:
-            if self._content == CONTENT_HEADER:
-                raise UnexpectedFrame("expected content header for class 60, got content body frame instead")
-            raise UnexpectedFrame("expected method frame, got content body frame instead")
+            self.expect_method()
+            raise UnexpectedFrame("expected method frame, got non method frame instead")
         left = self._body_left - (end - at)
         if left < 0:
             raise FrameError("content body is larger than its header said")
@@ -181,6 +181,9 @@ class Channel:
     def _complete(self, body: bytes) -> None:
         self._content = CONTENT_NONE
         header = self._header
+        mode = read_delivery_mode(header)
+        if mode == 0 or mode > 2:
+            raise PreconditionFailed(f"invalid message: {{delivery_mode_unknown,{int(mode)}}}")
         if peek(header) & NEEDS_A_LOOK != 0 or self._flags & IMMEDIATE != 0 or self.transaction is not None:
             self._publish_with_care(header, body)
             return
@@ -245,15 +248,13 @@ class Channel:
         if route is None or route.is_stale:
             self._check_publish()
         seen = inspect(self, header)
-        if len(seen.extra_routing_keys) > 0 or route is None or route.is_stale or not route.by_key_only:
-            route = self._find_route(seen.headers, seen.extra_routing_keys)
         mandatory = (self._flags & MANDATORY) != 0
         if self.transaction is not None:
-            self.transaction.hold_publish(
-                HeldPublish(self._route_key, seen.header, body, route, seen.ttl_ms, mandatory)
-            )
-        else:
-            self._publish(route, self._route_key, seen.header, body, seen.ttl_ms, mandatory)
+            self.transaction.hold_publish(HeldPublish(self._route_key, body, seen, mandatory))
+            return
+        if len(seen.extra_routing_keys) > 0 or route is None or route.is_stale or not route.by_key_only:
+            route = self._find_route(seen.headers, seen.extra_routing_keys)
+        self._publish(route, self._route_key, seen.header, body, seen.ttl_ms, mandatory)
 
     def _find_route(self, headers: FieldTable | None, extra_routing_keys: list[str]) -> Route:
         """The route of the message at hand; remembered unless it is this one message's own."""
@@ -338,14 +339,11 @@ class Channel:
         if delivery_tag == 0:
             return self.unacked.take_all()
         self._check_tag(delivery_tag)
-        entries = self.unacked.take_through(delivery_tag)
-        if len(entries) == 0:
-            raise unknown_tag(delivery_tag)
-        return entries
+        return self.unacked.take_through(delivery_tag)
 
     def _check_tag(self, delivery_tag: i64) -> None:
-        """`multiple` reaches no further than the newest delivery, as in RabbitMQ."""
-        if delivery_tag < 0 or delivery_tag >= self.next_delivery_tag:
+        """RabbitMQ: the tag itself must be unacked, also for `multiple` while older ones are."""
+        if not self.unacked.has(delivery_tag):
             raise unknown_tag(delivery_tag)
 
     def _give_credit_back(self, entry: Entry) -> None:
@@ -375,15 +373,14 @@ class Channel:
         if not multiple:
             tags = [int(delivery_tag)]
         else:
-            self._check_tag(delivery_tag)
+            if delivery_tag != 0:
+                self._check_tag(delivery_tag)
             tags = unacked.tags_through(delivery_tag if delivery_tag != 0 else self.next_delivery_tag)
         for tag in tags:
             entry = unacked.take(tag)
             if entry is None:
                 raise unknown_tag(tag)
             transaction.hold_settle(HeldSettle(tag, entry, verdict))
-        if len(tags) == 0 and delivery_tag != 0:
-            raise unknown_tag(delivery_tag)
 
     def commit(self) -> None:
         transaction = self.transaction
@@ -392,17 +389,23 @@ class Channel:
         settles = transaction.settles
         transaction.clear()
         for publish in publishes:
-            route = publish.route
-            if route.is_stale:
-                alive = [queue for queue in route.queues if not queue.is_deleted]
-                route = Route(route.exchange, route.routing_key, alive, False)
-            self._publish(route, publish.route_key, publish.header, publish.body, publish.ttl_ms, publish.mandatory)
+            seen = publish.seen
+            route = self._route_at_commit(publish)
+            self._publish(route, publish.route_key, seen.header, publish.body, seen.ttl_ms, publish.mandatory)
         for settle in settles:
             if settle.verdict == ACK:
                 self._give_credit_back(settle.entry)
                 settle.entry.queue.settle(settle.entry)
             else:
                 self.reject(settle.entry, settle.verdict == REQUEUE)
+
+    def _route_at_commit(self, publish: HeldPublish) -> Route:
+        """By the names and bindings of now. An exchange that went away since the publish routes nowhere."""
+        vhost = self.session.vhost
+        exchange_name, routing_key = split_route_key(publish.route_key)
+        if exchange_name not in vhost.exchanges:
+            return Route(vhost.find_exchange(DEFAULT_EXCHANGE), routing_key, [], False)
+        return find_route(vhost, exchange_name, [routing_key, *publish.seen.extra_routing_keys], publish.seen.headers)
 
     def rollback(self) -> None:
         transaction = self.transaction

@@ -80,7 +80,5 @@ def _dispatch_rare(channel: Channel, method: Frame) -> None:
         raise ChannelFault("second 'channel.open' seen")
     elif isinstance(method, AccessRequest):
         channel.session.reply(channel.number, encode_method(new_method(AccessRequestOk, ticket=1)))
-    elif isinstance(method, (commands.Basic.CancelOk, commands.Channel.FlowOk)):
-        return
     else:
         raise CommandInvalid("unimplemented method")

@@ -15,7 +15,7 @@ from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.consumers import UNLIMITED
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.declare import queue_in
-from amqpd.wire.field_table import EMPTY_TABLE
+from amqpd.wire.field_table import EMPTY_TABLE, type_name
 from amqpd.wire.hot_methods import send_basic_get_ok
 from amqpd.wire.methods import encode_method, new_method, table_of
 
@@ -59,8 +59,9 @@ def on_basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
         raise PreconditionFailed(f"{queue_in(name, session.vhost.name)} has {limit} consumers, the most it may have")
     priority = table_of(method).get("x-priority")
     if priority is not None and (not isinstance(priority, int) or isinstance(priority, bool)):
+        kind = type_name(table_of(method).tag("x-priority"))
         raise PreconditionFailed(
-            f"invalid arg 'x-priority' for {queue_in(name, session.vhost.name)}: it must be an integer"
+            f"invalid arg 'x-priority' for {queue_in(name, session.vhost.name)}: \"expected integer, got {kind}\""
         )
     credit = channel.prefetch_count if channel.prefetch_count > 0 and not method.no_ack else UNLIMITED
     consumer = ChannelConsumer(channel, queue, consumer_tag, method.no_ack, method.exclusive, credit)

@@ -1,6 +1,6 @@
 """Properties of a message that the broker acts on when it is published.
 
-Owns their checks, in RabbitMQ's order: reply-to, expiration, CC and BCC, user_id. Everything else in the header is the
+Owns their checks, in RabbitMQ's order: reply-to, user_id, expiration, CC and BCC. Everything else in the header is the
 clients' business and is neither looked at nor changed.
 """
 
@@ -12,7 +12,7 @@ from mypy_extensions import i64
 
 from amqpd.base.errors import PreconditionFailed
 from amqpd.vhosts.routing import copies
-from amqpd.wire.field_table import FieldTable, without
+from amqpd.wire.field_table import FieldTable, type_name, without
 from amqpd.wire.properties import expiration, headers, reply_to, user_id, with_headers, with_reply_to
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ def inspect(channel: Channel, header: bytes) -> Inspected:
         if queue is None:
             raise PreconditionFailed("fast reply consumer does not exist")
         header = with_reply_to(header, queue.name.encode())
+    user = user_id(header)
+    if user is not None:
+        _check_user_id(user, channel)
     expires = expiration(header)
     ttl_ms: i64 = check_expiration(expires) if expires is not None else -1
     table = headers(header)
@@ -48,16 +51,13 @@ def inspect(channel: Channel, header: bytes) -> Inspected:
         if table.has("BCC"):
             # AMQP has no such header; RabbitMQ's sender-selected distribution hides BCC from who receives.
             header = with_headers(header, without(table, "BCC"))
-    user = user_id(header)
-    if user is not None:
-        _check_user_id(user, channel)
     return Inspected(header, table, extra, ttl_ms)
 
 
 def check_expiration(raw: bytes) -> int:
     """RabbitMQ: a string of decimal digits, not above ten years; returns milliseconds."""
     text = raw.decode("utf-8", "replace")
-    digits = text[1:] if text[:1] == "-" else text
+    digits = text[1:] if text[:1] in ("-", "+") else text
     if digits == "" or not digits.isascii() or not digits.isdigit():
         why = "no_integer" if digits == "" or not digits[:1].isdigit() else f'{{leftover_string,"{_leftover(text)}"}}'
         raise PreconditionFailed(f"invalid expiration '{text}': {why}")
@@ -65,12 +65,12 @@ def check_expiration(raw: bytes) -> int:
     if value < 0:
         raise PreconditionFailed(f"invalid expiration '{text}': {{value_negative,{value}}}")
     if value > 315_360_000_000:
-        raise PreconditionFailed(f"invalid expiration '{text}': {{value_too_big,{value}}}")
+        raise PreconditionFailed(f"invalid expiration '{text}': {{value_too_large,{value}}}")
     return value
 
 
 def _leftover(text: str) -> str:
-    at = 1 if text[:1] == "-" else 0
+    at = 1 if text[:1] in ("-", "+") else 0
     while at < len(text) and text[at].isdigit() and text[at].isascii():
         at += 1
     return text[at:]
@@ -81,7 +81,9 @@ def _copies(table: FieldTable, key: str, channel: Channel) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise PreconditionFailed(f"invalid message: {{unacceptable_type_in_header,{key}}}")
+        raise PreconditionFailed(
+            f'invalid message: {{unacceptable_type_in_header,"{key}",{type_name(table.tag(key))}}}'
+        )
     if len(value) > channel.session.limits.extra_routing_keys_max:
         raise PreconditionFailed(f"more than {channel.session.limits.extra_routing_keys_max} routing keys in {key}")
     return copies(table, key)

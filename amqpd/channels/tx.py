@@ -2,7 +2,7 @@
 
 Owns what is held. Does not own how it is done: the channel publishes and settles at commit. A commit happens inside one
 turn, hence inside one log batch: after a crash all of it is there or nothing.
-RabbitMQ routes at publish and delivers at commit; so do we.
+Names are looked up and messages routed at commit; permissions and the exchange are checked at publish.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from mypy_extensions import i64
 
 from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import Limits
+from amqpd.channels.publishing import Inspected
 from amqpd.queues.entry import Entry
-from amqpd.vhosts.routing import Route
 
 ACK: Final = 0
 REJECT: Final = 1
@@ -23,14 +23,10 @@ REQUEUE: Final = 2
 
 @final
 class HeldPublish:
-    def __init__(
-        self, route_key: bytes, header: bytes, body: bytes, route: Route, ttl_ms: i64, mandatory: bool
-    ) -> None:
+    def __init__(self, route_key: bytes, body: bytes, seen: Inspected, mandatory: bool) -> None:
         self.route_key = route_key
-        self.header = header
         self.body = body
-        self.route = route
-        self.ttl_ms = ttl_ms
+        self.seen = seen
         self.mandatory = mandatory
 
 
@@ -52,7 +48,7 @@ class Transaction:
         self._count_max: i64 = limits.tx_operations_max
 
     def hold_publish(self, publish: HeldPublish) -> None:
-        self._bytes += len(publish.body) + len(publish.header)
+        self._bytes += len(publish.body) + len(publish.seen.header)
         self.publishes.append(publish)
         self._check_size()
 

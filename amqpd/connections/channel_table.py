@@ -8,7 +8,7 @@ Owns which numbers are in use. Does not own what happens on an open channel (cha
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from librt.strings import read_i32_be
 from mypy_extensions import i64
@@ -28,6 +28,9 @@ from amqpd.wire.frames import (
 from amqpd.wire.hot_methods import send_method
 from amqpd.wire.methods import decode_method, encode_method, new_method
 from amqpd.wire.outbox import Outbox
+
+# Numbers are written as signed shorts.
+CHANNEL_NUMBER_MAX: Final = 32_767
 
 
 @final
@@ -51,14 +54,11 @@ class ChannelTable:
         elif index == CHANNEL_OPEN:
             decode_method(payload)
             self._open(session, number)
-        elif index == CHANNEL_CLOSE_OK:
-            return
         elif frame_type == FRAME_METHOD:
             decode_method(payload)
             raise ChannelFault("expected 'channel.open'")
         elif frame_type == FRAME_HEADER or frame_type == FRAME_BODY:
-            kind = "content header" if frame_type == FRAME_HEADER else "content body"
-            raise UnexpectedFrame(f"expected method frame, got {kind} frame instead")
+            raise UnexpectedFrame("expected method frame, got non method frame instead")
         else:
             raise FrameError(f"unknown frame type {int(frame_type)}")
 
@@ -70,10 +70,12 @@ class ChannelTable:
             send_method(self._outbox, channel.number, encode_method(new_method(commands.Channel.CloseOk)))
 
     def _open(self, session: Session, number: i64) -> None:
-        if number > self.channel_max or len(self.channels) >= self.channel_max:
+        # RabbitMQ counts channels and does not look at their numbers.
+        if len(self.channels) >= self.channel_max or number > CHANNEL_NUMBER_MAX:
             raise NotAllowed(
                 f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max "
-                f"({self.channel_max})"
+                f"({self.channel_max})",
+                is_about_method=False,
             )
         self.channels[int(number)] = Channel(number, session)
         send_method(self._outbox, number, encode_method(new_method(commands.Channel.OpenOk)))

@@ -21,7 +21,6 @@ from pamqp.base import Frame
 from amqpd import __version__
 from amqpd.base.errors import (
     AmqpError,
-    ChannelFault,
     FrameError,
     HardError,
     InternalFault,
@@ -54,7 +53,6 @@ from amqpd.wire.frames import (
     BASIC_PUBLISH,
     BASIC_REJECT,
     CHANNEL_CLOSE,
-    CHANNEL_CLOSE_OK,
     FRAME_BODY,
     FRAME_END,
     FRAME_HEADER,
@@ -224,7 +222,8 @@ class Connection:
             frame_type = data[pos]
             number = i64(read_i16_be(data, pos + 1)) & 0xFFFF
             size = i64(read_i32_be(data, pos + 3)) & 0xFFFFFFFF
-            if size > self.frame_max - 8:
+            # RabbitMQ counts the payload alone, so eight octets more than AMQP has are fine.
+            if size > self.frame_max:
                 self._at = pos + 7
                 self._is_framing_lost = True
                 raise FrameError(too_large(int(frame_type), int(number), int(size), int(self.frame_max)))
@@ -306,7 +305,7 @@ class Connection:
             self._last_channel = None
             channel.close()
             send_method(self.outbox, channel.number, encode_method(new_method(commands.Channel.CloseOk)))
-        elif index != CHANNEL_CLOSE_OK:
+        else:
             dispatch(channel, decode_method(payload))
 
     def _close_channel(self, error: SoftError) -> None:
@@ -335,9 +334,11 @@ class Connection:
         if frame_type == FRAME_HEARTBEAT:
             if number != 0:
                 raise UnexpectedFrame("heartbeat frame on a channel other than 0")
+            if len(payload) > 0:
+                raise FrameError("a heartbeat frame has no payload")
             return False
         if number != 0:
-            raise ChannelFault(f"channel {int(number)} before connection.open")
+            raise UnexpectedFrame(f"frame on channel {int(number)} before connection.open")
         if frame_type != FRAME_METHOD:
             if frame_type == FRAME_HEADER or frame_type == FRAME_BODY:
                 raise UnexpectedFrame("content on channel 0")
@@ -384,12 +385,13 @@ class Connection:
             return
         self.agenda.notice(f"connection of {self.describe()} closed: {error.reply_text}")
         self.release()
+        index = self._failed_index() if error.is_about_method else 0
         close = new_method(
             commands.Connection.Close,
             reply_code=error.reply_code,
             reply_text=error.reply_text,
-            class_id=0 if error.reply_code == 403 else self._failed_index() >> 16,
-            method_id=0 if error.reply_code == 403 else self._failed_index() & 0xFFFF,
+            class_id=index >> 16,
+            method_id=index & 0xFFFF,
         )
         self.send(close)
         self._become(CLOSING)

@@ -5,7 +5,7 @@
     any --our close--> CLOSING --close-ok or time-out--> CLOSED
     START_SENT --refused login--> REFUSED --one second--> CLOSED
 
-A missing pair is the peer's error (503 COMMAND_INVALID). Owns what the server says of itself and the tune rules.
+A missing pair is the peer's error (503 COMMAND_INVALID; once open, RabbitMQ's 504 CHANNEL_ERROR). Owns what the server says of itself and the tune rules.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from pamqp import commands
 from pamqp.base import Frame
 
-from amqpd.base.errors import CommandInvalid, NotAllowed
+from amqpd.base.errors import ChannelFault, CommandInvalid, NotAllowed
 from amqpd.base.limits import Limits
 from amqpd.connections.sasl import MECHANISMS
 from amqpd.wire.field_table import encode_table
@@ -67,6 +67,8 @@ def next_state(state: int, method_index: int) -> int:
     """Raises CommandInvalid for what may not come now."""
     after = NEXT.get((state, method_index))
     if after is None:
+        if state == OPEN:
+            raise ChannelFault("unexpected method in connection state running")
         raise CommandInvalid(f"{method_name(method_index)} is not expected now")
     return after
 

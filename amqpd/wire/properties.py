@@ -19,7 +19,7 @@ from typing import Final
 from librt.strings import BytesWriter, read_i16_be, read_i32_be, read_i64_be, write_i32_be
 from mypy_extensions import i32, i64
 
-from amqpd.base.errors import SyntaxFault, UnexpectedFrame
+from amqpd.base.errors import FrameError, SyntaxFault, UnexpectedFrame
 from amqpd.wire.field_table import FieldTable, check_table
 
 CONTENT_TYPE: Final = 0x8000
@@ -56,9 +56,14 @@ def body_size(header: bytes) -> i64:
 
 
 def is_persistent(header: bytes) -> bool:
+    return read_delivery_mode(header) == PERSISTENT
+
+
+def read_delivery_mode(header: bytes) -> i64:
+    """Of a checked header, fast: -1 without one."""
     high: i64 = header[12]
     if high & 0x10 == 0:
-        return False
+        return -1
     at: i64 = 14
     if high & 0x80:
         at += 1 + i64(header[at])
@@ -66,7 +71,7 @@ def is_persistent(header: bytes) -> bool:
         at += 1 + i64(header[at])
     if high & 0x20:
         at += 4 + (i64(read_i32_be(header, at)) & 0xFFFFFFFF)
-    return header[at] == PERSISTENT
+    return header[at]
 
 
 # Checking -------------------------------------------------------------------------------------------------------------
@@ -76,7 +81,7 @@ def check_header(header: bytes) -> None:
     """Refuse whatever is not exactly one well-formed header of class basic; each byte is read at most once."""
     size: i64 = len(header)
     if size < _FIXED_BYTES:
-        raise SyntaxFault("content header ends before its property flags")
+        raise FrameError("content header ends before its property flags")
     if read_i32_be(header, 0) != 0x003C0000:
         raise _not_basic(header)
     flags = i64(read_i16_be(header, 12)) & 0xFFFF

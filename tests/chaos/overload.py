@@ -32,6 +32,7 @@ CHUNK_COUNT: Final = 64
 QUEUE: Final = "overload.backlog"
 STALLED_S: Final = 5
 OPENING_AT_ONCE: Final = 16
+RECEIVE_BUFFER_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Sizes:
     overshoot_bytes: int = 300 * MIB
     blocked_s: float = 5.0
     backlog_bytes: int = 150 * MIB
-    idle_reader_count: int = 20
+    # Each takes what its socket holds, some MiB, and then the broker's buffer: together less than the backlog.
+    idle_reader_count: int = 12
     # Outgoing buffer of 4 MiB, what a turn adds, and what the allocator makes of it.
     bytes_per_idle_reader: int = 8 * MIB
     idle_connection_count: int = 5000
@@ -56,7 +58,7 @@ SHORT: Final = Sizes(
     watermark_bytes=250 * MIB,
     blocked_s=2.5,
     backlog_bytes=60 * MIB,
-    idle_reader_count=6,
+    idle_reader_count=5,
     idle_connection_count=500,
     probe_s=1.5,
     # A busy test machine is not what this is about.
@@ -168,11 +170,18 @@ class Overload:
             before = await self._pace()
             say("pace of a neighbour, alone", str(before))
             await self.publisher_without_consumer()
+            # What an earlier part has freed must not hide what the next one costs.
+            await self._restart()
             await self.consumers_that_do_not_read()
+            await self._restart()
             await self.idle_connections()
             await self.broker.stop()
         finally:
             self.broker.kill()
+
+    async def _restart(self) -> None:
+        await self.broker.stop()
+        await self.broker.start()
 
     async def publisher_without_consumer(self) -> None:
         sizes, broker = self.sizes, self.broker
@@ -238,7 +247,6 @@ class Overload:
         say("  pace of a neighbour", str(pace))
         self.require(per_reader <= sizes.bytes_per_idle_reader, "what waits for a reader is bounded")
         self.require_pace(pace, "beside consumers that don't read")
-        # Each reader notices only by reading.
         gone = await until(
             lambda: broker.log_of_this_life().count("has not read for too long") >= len(readers), 3 * STALLED_S
         )
@@ -252,7 +260,7 @@ class Overload:
         await purger.close()
 
     async def _reader_that_stops(self) -> Client:
-        client = await Client.connect(self.broker.host, self.broker.port)
+        client = await Client.connect(self.broker.host, self.broker.port, RECEIVE_BUFFER_BYTES)
         channel = await client.channel()
         await channel.call(commands.Basic.Consume(queue=QUEUE, no_ack=True))
         client.pause_reading()

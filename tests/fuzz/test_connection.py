@@ -13,6 +13,7 @@ from tests.fuzz.streams import (
     PROTOCOL_HEADER,
     SESSIONS,
     Trial,
+    depends_on_turns,
     difference,
     encode,
     split_output,
@@ -30,7 +31,7 @@ def feed_both_ways(data: bytes, cuts: list[int], is_logged_in: bool) -> None:
     once = whole.feed([data], is_logged_in)
     piecewise = cut.feed(pieces, is_logged_in)
     assert (whole.fault(), cut.fault()) == ("", "")
-    assert difference(once, piecewise) == ""
+    assert depends_on_turns(data) or difference(once, piecewise) == ""
 
 
 @given(st.sampled_from(SESSIONS))

@@ -20,7 +20,7 @@ def limits(**values: int) -> Limits:
 
 
 def publish(body: bytes = b"x") -> HeldPublish:
-    return HeldPublish(b"\x00\x01q", HEADER, body, ROUTE, False)
+    return HeldPublish(b"\x00\x01q", HEADER, body, ROUTE, -1, False)
 
 
 def test_what_is_held_comes_out_in_the_order_in_which_it_went_in() -> None:

@@ -77,7 +77,8 @@ def test_limits_are_the_lower_of_both(
     client = start(broker, "PLAIN", b"\0guest\0guest")
     client.send(0, new_method(C.TuneOk, channel_max=channel_max, frame_max=frame_max, heartbeat=0))
     connection = client.connection
-    assert (connection.channel_max, connection.frame_max) == (agreed_channel_max, agreed_frame_max)
+    assert connection._table.channel_max == agreed_channel_max
+    assert connection.frame_max == agreed_frame_max
     assert connection.outbox.payload_bytes_max == agreed_frame_max - 8
 
 

@@ -7,9 +7,6 @@ import pytest
 from amqpd.base.errors import PreconditionFailed
 from amqpd.queues.arguments import (
     EXPIRY_MS_MAX,
-    KNOWN,
-    NOT_ACTED_ON,
-    ineffective_arguments,
     read_options,
     unknown_arguments,
 )
@@ -92,8 +89,33 @@ def test_unknown_arguments_are_those_with_x_that_no_queue_knows() -> None:
     assert unknown_arguments(table) == ["x-mine", "x-yours"]
 
 
-def test_known_arguments_without_effect_are_named() -> None:
-    assert ineffective_arguments(encode_table({"x-max-length": 1, "x-expires": 2})) == [
-        key for key in ("x-max-length",) if key in NOT_ACTED_ON
-    ]
-    assert all(key in KNOWN for key in NOT_ACTED_ON)
+def test_everything_that_a_queue_acts_on_is_read() -> None:
+    options = read_options(
+        encode_table(
+            {
+                "x-message-ttl": 0,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": "k",
+                "x-max-length": 3,
+                "x-max-length-bytes": 4,
+                "x-overflow": "reject-publish",
+                "x-max-priority": 5,
+                "x-delivery-limit": 6,
+                "x-single-active-consumer": True,
+                "x-queue-type": "quorum",
+            }
+        ),
+        WHERE,
+    )
+    assert (options.message_ttl_ms, options.dead_letter_exchange, options.dead_letter_routing_key) == (0, "", "k")
+    assert (options.max_length, options.max_length_bytes, options.max_priority, options.delivery_limit) == (3, 4, 5, 6)
+    assert options.single_active_consumer
+    assert options.queue_type == "quorum"
+    assert options.refuses
+    assert not options.is_plain
+
+
+def test_a_queue_without_length_or_age_is_plain() -> None:
+    assert read_options(encode_table({"x-expires": 1, "x-max-priority": 5}), WHERE).is_plain
+    assert not read_options(encode_table({"x-overflow": "reject-publish"}), WHERE).refuses
+    assert not read_options(encode_table({"x-max-length": 1}), WHERE).refuses

@@ -110,11 +110,14 @@ def test_exclusive_is_one_consumer_that_said_so() -> None:
     assert not other.has_exclusive
 
 
-def test_a_queue_remembers_that_it_had_a_consumer() -> None:
-    consumers, made = consumers_with(1)
+def test_only_the_first_to_come_is_active_where_one_is_to_be() -> None:
+    consumers = Consumers(True)
+    made = [new_consumer(QUEUE, str(at), 2) for at in range(2)]
+    for each in made:
+        consumers.add(each)
+    assert [take(consumers) for _ in range(3)] == ["0", "0", ""]
     consumers.remove(made[0])
-    assert consumers.had_any
-    assert not Consumers().had_any
+    assert take(consumers) == "1"
 
 
 def test_shared_credit_is_unlimited_and_flowing_at_first() -> None:

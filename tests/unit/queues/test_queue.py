@@ -198,7 +198,7 @@ def test_what_recovery_found_comes_back_with_its_history() -> None:
 def test_expiry_counts_from_the_last_use_and_not_while_there_is_a_consumer() -> None:
     agenda = new_agenda()
     options = read_options(encode_table({"x-expires": 1000}), "here")
-    queue = Queue(1, "q", False, False, 0, EMPTY_TABLE, options, agenda)
+    queue = Queue(1, "/", "q", False, False, 0, EMPTY_TABLE, options, agenda)
     agenda.monotonic_ms = 999
     assert not queue.is_expired
     agenda.monotonic_ms = 1000

@@ -13,7 +13,7 @@ from tests.fakes.core import new_agenda
 def queue(
     arguments: dict[str, object] | None = None, durable: bool = False, auto_delete: bool = False, owner: int = 0
 ) -> Queue:
-    return Queue(1, "q", durable, auto_delete, owner, encode_table(arguments or {}), QueueOptions(), new_agenda())
+    return Queue(1, "/", "q", durable, auto_delete, owner, encode_table(arguments or {}), QueueOptions(), new_agenda())
 
 
 def refusal(
