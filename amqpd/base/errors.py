@@ -111,8 +111,9 @@ class LoginRefused(HardError):
 
 
 class FrameError(HardError):
-    def __init__(self, explanation: str) -> None:
+    def __init__(self, explanation: str, is_about_method: bool = False) -> None:
         super().__init__(501, explanation)
+        self.is_about_method = is_about_method
 
 
 class SyntaxFault(HardError):

@@ -149,7 +149,7 @@ class Channel:
             raise UnexpectedFrame("expected method frame, got non method frame instead")
         left = self._body_left - (end - at)
         if left < 0:
-            raise FrameError("content body is larger than its header said")
+            raise FrameError("content body is larger than its header said", True)
         self._body_left = left
         if left == 0:
             if len(self._bodies) == 0:

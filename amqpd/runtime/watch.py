@@ -1,4 +1,4 @@
-"""Once per second: is memory short, is the disk short, does a reader make no progress, are there many dead connections?
+"""Once per second, memory more often: is memory short, is the disk short, does a reader make no progress, are there many dead connections?
 
 Owns the alarms and what they do to publishers. Does not own the figures (memory.py, the disk port) nor the sockets.
 """
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from amqpd.store.disk import Disk
 
 PERIOD_S: Final = 1.0
+# Memory more often: a fast publisher sends half a GiB per second.
+MEMORY_PERIOD_S: Final = 0.05
 # A full collection comes after this many lost connections, and later if the last one took long.
 LOST_BEFORE_COLLECTING: Final = 1000
 LOST_PER_MS_OF_COLLECTING: Final = 20
@@ -64,15 +66,30 @@ class Watch:
         self._collected_at_count = 0
         self._lost_before_collecting = LOST_BEFORE_COLLECTING
         self._timer: asyncio.TimerHandle | None = None
+        self._memory_timer: asyncio.TimerHandle | None = None
         self.collect: Callable[[], object] = gc.collect
 
     def start(self) -> None:
-        self.look()
-        self._timer = self._loop.call_later(PERIOD_S, self.start)
+        self._repeat()
+        self._repeat_memory()
 
     def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._memory_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _repeat(self) -> None:
+        self.look()
+        self._timer = self._loop.call_later(PERIOD_S, self._repeat)
+
+    def _repeat_memory(self) -> None:
+        self.look_at_memory()
+        self._memory_timer = self._loop.call_later(MEMORY_PERIOD_S, self._repeat_memory)
+
+    def look_at_memory(self) -> None:
+        """Only begins the alarm: `look` ends it, after the heap has been given back."""
+        if not self._memory.is_on and self._memory.judge(memory.resident_bytes()):
+            self._alarms.set("low on memory", True)
 
     def look(self) -> None:
         self._memory.judge(memory.resident_bytes())

@@ -185,7 +185,7 @@ def _need(payload: bytes, end: i64) -> None:
 
 
 def _cannot_decode(payload: bytes) -> FrameError:
-    return FrameError(f"cannot decode {erlang_octets(payload[4:])}")
+    return FrameError(f"cannot decode {erlang_octets(payload[4:])}", True)
 
 
 def erlang_octets(raw: bytes) -> str:

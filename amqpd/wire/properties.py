@@ -107,7 +107,7 @@ def check_header(header: bytes) -> None:
 def _not_basic(header: bytes) -> UnexpectedFrame:
     class_id = int(i64(read_i16_be(header, 0)) & 0xFFFF)
     got = f"one for class {class_id}" if class_id != 60 else "non content header frame"
-    return UnexpectedFrame(f"expected content header for class 60, got {got} instead")
+    return UnexpectedFrame(f"expected content header for class 60, got {got} instead", True)
 
 
 def _property_end(header: bytes, bit: i64, at: i64, size: i64) -> i64:

@@ -65,6 +65,27 @@ ACCEPTED: Final[dict[str, Accepted]] = {
             "+A < connection.close reply_code=403 reply_text='ACCESS_REFUSED - Login was refused using authentication mechanism AMQPLAIN. For details see the broker logfile.' class_id=0 method_id=0",
         ),
     ),
+    "open_before_tune_ok_ends_the_connection": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=503 reply_text='COMMAND_INVALID - connection.open is not expected now' class_id=10 method_id=40",
+        ),
+    ),
+    "tune_ok_before_start_ok_ends_the_connection": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=503 reply_text='COMMAND_INVALID - connection.tune-ok is not expected now' class_id=10 method_id=31",
+        ),
+    ),
+    "channel_open_before_the_login_ends_the_connection": Accepted(
+        _DROPPED,
+        (
+            "-A < (closed)",
+            "+A < connection.close reply_code=505 reply_text='UNEXPECTED_FRAME - frame on channel 1 before connection.open' class_id=0 method_id=0",
+        ),
+    ),
     "plain_with_an_authorisation_identity_is_refused": Accepted(
         _DROPPED,
         (

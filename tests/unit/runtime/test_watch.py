@@ -57,6 +57,13 @@ def test_memory_beyond_its_watermark_stops_publishers() -> None:
     assert world.said == ["low on memory"]
 
 
+def test_memory_is_looked_at_between_two_looks_at_everything() -> None:
+    watched, world, _, _ = watch(memory_high_watermark=1e-9)
+    watched.look_at_memory()
+    watched.look_at_memory()
+    assert world.said == ["low on memory"]
+
+
 def test_publishers_wait_while_the_disk_has_less_than_the_reserve() -> None:
     watched, world, disk, _ = watch(disk_reserve_bytes=1 << 30)
     disk.free = (1 << 30) - 1
