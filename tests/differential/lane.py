@@ -119,6 +119,13 @@ class Lane:
         self._take(event)
         return event
 
+    def reply_unwritten(self) -> Event:
+        """The same, not written down; for what is asked again until the answer is the one that is waited for."""
+        event = self._next(ASYNCHRONOUS)
+        if event.name in ENDINGS:
+            self._take(event)
+        return event
+
     def call(self, name: str, **arguments: Any) -> Event:
         self.send(name, **arguments)
         return self.reply()

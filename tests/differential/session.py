@@ -156,6 +156,11 @@ class Session:
         self.remember(name)
         return name
 
+    def pause(self, wait_ms: int) -> None:
+        """Let time pass: for behaviours in which something is to expire, or is not to."""
+        self.log(f"= {wait_ms} ms later")
+        time.sleep(wait_ms / 1000)
+
     def remember(self, name: str) -> None:
         """Delete this queue or exchange in the end."""
         self._names[name] = None

@@ -7,6 +7,7 @@ Invariant: nothing in a line depends on the clock, on a port, or on a generated 
 from __future__ import annotations
 
 import re
+import time
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,9 @@ from . import codec
 from .client import CLOSED, Event
 
 _GENERATED = re.compile(r"amq\.(gen|ctag|rabbitmq\.reply-to)[-.][A-Za-z0-9_.+/=-]*[A-Za-z0-9_+/=-]")
+
+# How far a broker's timestamp may be from our clock and still be called now.
+NOW_S = 30.0
 
 
 def render_text(text: str) -> str:
@@ -40,8 +44,15 @@ def render_typed(tag: str, value: Any) -> str:
     return f"{tag}:{value}"
 
 
+def render_field(field: codec.Field) -> str:
+    # The time in an x-death table: that it is there, that it is a timestamp, and that it is about now.
+    if field.name == "time" and field.tag == "T" and abs(time.time() - field.value) < NOW_S:
+        return "time: T:<now>"
+    return f"{field.name}: {render_typed(field.tag, field.value)}"
+
+
 def render_table(fields: list[codec.Field]) -> str:
-    return "{" + ", ".join(f"{field.name}: {render_typed(field.tag, field.value)}" for field in fields) + "}"
+    return "{" + ", ".join(render_field(field) for field in fields) + "}"
 
 
 def render_argument(kind: str, value: Any) -> str:
