@@ -343,6 +343,12 @@ class Queue:
         for entry in self.ready.entries():
             self._finish(entry)
         self.ready.clear()
+        timer = self._head_timer
+        if timer is not None:
+            if timer.is_armed:
+                self._agenda.wheel.done()
+            # Timer and queue know each other, and compiled no garbage collector would see that.
+            self._head_timer = None
         consumers = self.consumers.all
         self.consumers.all = []
         for consumer in consumers:

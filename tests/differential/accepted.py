@@ -142,10 +142,6 @@ ACCEPTED: Final[dict[str, Accepted]] = {
             "+A < connection.close reply_code=530 reply_text='NOT_ALLOWED - negotiated frame_max = 4095 is lower than the minimum allowed value (4096)' class_id=10 method_id=31",
         ),
     ),
-    "-A < (closed)",
-            "+A < connection.close reply_code=504 reply_text='CHANNEL_ERROR - channel 1 before connection.open' class_id=0 method_id=0",
-        ),
-    ),
     "unknown_class_ends_the_connection": Accepted(
         _CRASHED,
         (

@@ -24,6 +24,13 @@ class Channel(Lane):
             self._take(event)
         self._unconfirmed, self._publish_count, self._is_confirming = [], 0, False
 
+    def attempt(self, name: str, **arguments: Any) -> Event:
+        """A call that may close the channel, which is then opened again."""
+        event = self.call(name, **arguments)
+        if event.name == "channel.close":
+            self.open()
+        return event
+
     def close(self) -> None:
         self.call("channel.close", reply_code=200)
 

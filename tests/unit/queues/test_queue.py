@@ -224,3 +224,17 @@ def test_a_queue_without_expiry_never_expires() -> None:
     queue = new_queue(agenda)
     agenda.monotonic_ms = 1 << 40
     assert not queue.is_expired
+
+
+def test_a_deleted_queue_leaves_no_timer_that_has_something_to_do() -> None:
+    agenda = new_agenda()
+    options = read_options(encode_table({"x-message-ttl": 1000}), "here")
+    queue = Queue(1, "/", "q", False, False, 0, EMPTY_TABLE, options, agenda)
+    queue.publish(new_message(1))
+    queue.publish(new_message(2))
+    assert agenda.wheel.count == 1
+    queue.delete()
+    assert queue._head_timer is None
+    assert agenda.wheel._done_count == 1
+    agenda.wheel.advance(2000)
+    assert (agenda.wheel.count, agenda.wheel._done_count) == (0, 0)
