@@ -181,6 +181,11 @@ class Broker:
             self.begin_checkpoint()
         self._finish()
 
+    @property
+    def has_timers(self) -> bool:
+        """Some message or queue waits for its time: tick more often than for connections alone."""
+        return self.agenda.wheel.count > 0
+
     # The disk
 
     @property

@@ -43,6 +43,8 @@ class TimingWheel:
         # How many timers stand in the wheels, those included that are done already.
         self.count: i64 = 0
         self._done_count: i64 = 0
+        # How many stand in the first wheel: with none, time may jump to where the second one turns.
+        self._near_count: i64 = 0
         self._tick: i64 = now_ms // TICK_MS
         self._levels: list[list[list[Timer]]] = [[[] for _ in range(SLOTS)] for _ in range(LEVELS)]
 
@@ -64,6 +66,9 @@ class TimingWheel:
                 self._tick = target
             return
         while self._tick < target:
+            if self._near_count == 0:
+                last = self._tick | (SLOTS - 1)
+                self._tick = last if last < target else target - 1
             self._tick += 1
             tick = self._tick
             if tick & (SLOTS - 1) == 0:
@@ -74,6 +79,7 @@ class TimingWheel:
             if len(due) > 0:
                 slots[index] = []
                 self.count -= len(due)
+                self._near_count -= len(due)
                 for timer in due:
                     if timer.is_done():
                         self._done_count -= 1
@@ -94,6 +100,8 @@ class TimingWheel:
             tick >>= 8
             now >>= 8
             level += 1
+        if level == 0:
+            self._near_count += 1
         self._levels[level][tick & (SLOTS - 1)].append(timer)
 
     def _cascade(self, tick: i64) -> None:
@@ -127,3 +135,6 @@ class TimingWheel:
                     kept = [timer for timer in slots[index] if not timer.is_done()]
                     slots[index] = kept
                     self.count += len(kept)
+        self._near_count = 0
+        for near in self._levels[0]:
+            self._near_count += len(near)

@@ -6,6 +6,8 @@
     v        void                        a2:...      array, elements in order
                                          m2:...      table, entries sorted by key
 
+A decimal is its scale and digits, as in RabbitMQ: 3.14 and 3.140 are two.
+
 Owns: the identity of binding arguments (`canonical_table`) and what the headers exchange compares (`match_form`). Does
 not own the wire encoding. Invariants: two tables have the same form exactly if wire.field_table.equal_tables says that
 they are equal, NaN aside, which here is equal to itself so that it can be unbound; no form is the start of another.
@@ -72,7 +74,7 @@ def _value(value: object, depth: int) -> bytes:
     if isinstance(value, Timestamp):
         return b"T%d;" % value.seconds
     if isinstance(value, Decimal):
-        return b"d%s;" % str(value.normalize()).encode("ascii")
+        return b"d%s;" % str(value).encode("ascii")
     if isinstance(value, FieldTable):
         return _table(value, depth + 1)
     assert isinstance(value, list), f"no field value is a {type(value).__name__}"

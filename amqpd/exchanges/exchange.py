@@ -83,6 +83,8 @@ class Exchange:
         self.alternate: str | None = _alternate(arguments)
         # True: `route` looks at nothing but the routing key and the bindings, so its answer may be kept.
         self.by_key_only = True
+        # True: a message with a header x-delay waits for that long before it is routed here (vhosts/delays.py).
+        self.delays = False
         # In bind order.
         self.bindings: dict[bytes, Binding] = {}
         # An auto-delete exchange that was never bound lives on.
@@ -111,6 +113,10 @@ class Exchange:
         One destination may come several times. The list is the caller's.
         """
         raise NotImplementedError
+
+    def route_message(self, routing_key: str, headers: FieldTable | None, header: bytes) -> list[Binding]:
+        """What the walk asks; `header` is the content header, for types that look at other properties than headers."""
+        return self.route(routing_key, headers)
 
     def on_bound(self, binding: Binding) -> None:
         """A binding was added to `bindings`: index it."""

@@ -8,10 +8,14 @@ from __future__ import annotations
 from typing import Final
 
 from amqpd.base.errors import CommandInvalid
+from amqpd.exchanges.consistent_hash import ConsistentHashExchange
+from amqpd.exchanges.delayed import X_DELAYED_MESSAGE, X_DELAYED_TYPE, DelayedExchange
 from amqpd.exchanges.direct import DirectExchange
 from amqpd.exchanges.exchange import Exchange
 from amqpd.exchanges.fanout import FanoutExchange
 from amqpd.exchanges.headers import HeadersExchange
+from amqpd.exchanges.modulus_hash import ModulusHashExchange
+from amqpd.exchanges.random import RandomExchange
 from amqpd.exchanges.topic import TopicExchange
 from amqpd.wire.field_table import FieldTable
 
@@ -20,6 +24,11 @@ TYPES: Final[dict[str, type[Exchange]]] = {
     "fanout": FanoutExchange,
     "headers": HeadersExchange,
     "topic": TopicExchange,
+    "x-consistent-hash": ConsistentHashExchange,
+    "x-delayed-message": DelayedExchange,
+    "x-local-random": RandomExchange,
+    "x-modulus-hash": ModulusHashExchange,
+    "x-random": RandomExchange,
 }
 
 # (name, type); all durable, and amq.rabbitmq.trace is internal.
@@ -47,4 +56,9 @@ def create(
 ) -> Exchange:
     """A new exchange. A client's declare is to call `check_arguments` too; recovery takes what was once accepted."""
     check_type(type_name)
-    return TYPES[type_name](type_name, name, durable, auto_delete, internal, arguments)
+    exchange = TYPES[type_name](type_name, name, durable, auto_delete, internal, arguments)
+    if isinstance(exchange, DelayedExchange):
+        inner = arguments.get(X_DELAYED_TYPE)
+        if isinstance(inner, str) and inner in TYPES and inner != X_DELAYED_MESSAGE:
+            exchange.inner = TYPES[inner](inner, name, durable, auto_delete, internal, arguments)
+    return exchange

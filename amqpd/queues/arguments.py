@@ -124,7 +124,7 @@ def _fault(rule: str, tag: str, value: object, arguments: FieldTable) -> str:
     """RabbitMQ's term for what is wrong with one argument, or nothing."""
     if rule in (_EXPIRY, _POSITIVE_EXPIRY, _COUNT, _PRIORITY, _QUEUE_VERSION, _DELIVERY_LIMIT):
         if not isinstance(value, int) or tag not in INTEGER_TAGS:
-            return f"{{unacceptable_type,{type_name(tag)}}}"
+            return f'"expected integer, got {type_name(tag)}"'
         return _number_fault(rule, value)
     if rule == _BOOL:
         return "" if tag == "t" else f"{{unacceptable_type,{type_name(tag)}}}"
@@ -135,7 +135,7 @@ def _fault(rule: str, tag: str, value: object, arguments: FieldTable) -> str:
     if rule == _QUEUE_MODE and value not in ("default", "lazy"):
         return "invalid_queue_mode"
     if rule == _QUEUE_TYPE and value not in ("classic", "quorum"):
-        return f"<<\"unsupported queue type '{value}'\">>"
+        return f"\"unsupported queue type '{value}'\""
     if rule == _ROUTING_KEY and not arguments.has("x-dead-letter-exchange"):
         return "routing_key_but_no_dlx_defined"
     return ""

@@ -18,6 +18,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -101,7 +102,15 @@ class Server:
         for damage in recovered.report.damage:
             logger.error("%s", damage)
         log = Log(recovered.start, config.limits.segment_bytes)
-        self.broker = Broker(config.limits, log, topology, recovered, SystemEntropy())
+        self.broker = Broker(
+            config.limits,
+            log,
+            topology,
+            recovered,
+            SystemEntropy(),
+            time.monotonic_ns() // 1_000_000,
+            time.time_ns() // 1_000_000,
+        )
         writer = directory.start_writer(recovered, HopToLoop(loop, self))
         self.turn = Turn(loop, self.broker, writer, logs.Notices(logger))
         self.upkeep = Upkeep(loop, self.turn, writer)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from amqpd.runtime.logs import Notices
     from amqpd.store.batch import Batch
 
-# The core looks at heartbeats and deadlines this often.
+# The core looks at heartbeats and deadlines this often; while messages expire, at them.
 TICK_MS = 100
+FINE_TICK_MS = 10
 
 
 class BatchWriter(Protocol):
@@ -71,7 +72,8 @@ class Turn:
         """From now on there is a turn at least every TICK_MS."""
         self.begin()
         if not self._is_stopped:
-            self._loop.call_later(TICK_MS / 1000, self.start_ticking)
+            tick_ms = FINE_TICK_MS if self.broker.has_timers else TICK_MS
+            self._loop.call_later(tick_ms / 1000, self.start_ticking)
 
     def stop_ticking(self) -> None:
         self._is_stopped = True

@@ -1,4 +1,4 @@
-"""Once per second, memory more often: is memory short, is the disk short, does a reader make no progress, are there many dead connections?
+"""Once per second, for memory more often: is memory or disk short, is a reader stuck, are many connections dead?
 
 Owns the alarms and what they do to publishers. Does not own the figures (memory.py, the disk port) nor the sockets.
 """

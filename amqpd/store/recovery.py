@@ -284,6 +284,10 @@ class _Recovery:
         try:
             writer.commit(batch)
         except DiskFull:
+            # Its file may be there already, and whoever writes the next batch creates it anew.
+            writer.close()
+            if segment.number in self._disk.segment_numbers():
+                self._disk.delete_segments([int(segment.number)])
             self._report.notices.append("no room to write the last batch again; trusting what was read back")
             return fresh
         writer.close()

@@ -37,10 +37,11 @@ from mypy_extensions import i32, i64
 
 from amqpd.base.errors import SyntaxFault
 
-DEPTH_MAX: Final = 16
+# RabbitMQ bounds neither depth nor entries; these bound the stack and what one look at a table may cost.
+DEPTH_MAX: Final = 64
 ENTRIES_MAX: Final = 1024
-# AMQP 0-9-1 4.2.5.5: "Field names ... are limited to 128 characters."
-KEY_BYTES_MAX: Final = 128
+# What the size octet can say. AMQP 0-9-1 4.2.5.5 has field names "limited to 128 characters", which nobody obeys.
+KEY_BYTES_MAX: Final = 255
 
 # RabbitMQ's words for the types, as they stand in its error texts.
 TYPE_NAMES: Final[dict[str, str]] = {
@@ -187,8 +188,6 @@ def _check_entries(raw: bytes, start: i64, end: i64, depth: i64) -> None:
         count += 1
         if count > ENTRIES_MAX:
             raise SyntaxFault(f"field table with more than {ENTRIES_MAX} entries")
-        if raw[at] > KEY_BYTES_MAX:
-            raise SyntaxFault(f"field table key longer than {KEY_BYTES_MAX} bytes")
         tag_at = _tag_at(raw, at, end)
         at = _value_end(raw, tag_at, end)
         tag = raw[tag_at]
@@ -389,8 +388,8 @@ def without(table: FieldTable, key: str) -> FieldTable:
 
 def _key_bytes(key: str) -> bytes:
     name = key.encode("utf-8", "surrogateescape")
-    if len(name) > 255:
-        raise ValueError("a field table key has at most 255 bytes")
+    if len(name) > KEY_BYTES_MAX:
+        raise ValueError(f"a field table key has at most {KEY_BYTES_MAX} bytes")
     return name
 
 
@@ -490,7 +489,8 @@ def same_value(a: object, b: object, tag_a: str = "", tag_b: str = "") -> bool:
     """Whether two decoded values are equal whatever the width they came in.
 
     All integer types compare by value, and a long string with a byte array; a boolean is no integer, an integer no
-    float, a timestamp neither. The tags are optional: a value's kind is told from the value where they are "".
+    float, a timestamp neither; a decimal is its scale and digits, as in RabbitMQ, so that 3.14 is not 3.140. The tags
+    are optional: a value's kind is told from the value where they are "".
     """
     return _same(a, b, tag_a, tag_b, 1)
 
@@ -505,6 +505,8 @@ def _same(a: object, b: object, tag_a: str, tag_b: str, depth: i64) -> bool:
         return _same_tables(_as_table(a), _as_table(b), depth + 1)
     if kind == "array":
         return _same_arrays(a, b, depth + 1)
+    if kind == "decimal":
+        return str(a) == str(b)
     return a == b
 
 

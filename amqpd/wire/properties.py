@@ -44,6 +44,9 @@ PERSISTENT: Final = 2
 
 _FIXED_BYTES: Final = 14
 
+# The header of a message without body and properties.
+NO_PROPERTIES: Final = b"\x00\x3c" + bytes(12)
+
 
 def peek(header: bytes) -> i64:
     """Which properties are there. Nothing but `is_persistent` is needed where no NEEDS_A_LOOK one is."""

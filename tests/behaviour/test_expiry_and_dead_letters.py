@@ -92,7 +92,9 @@ def test_ttl_zero_means_now_or_never(client: Client) -> None:
     assert client.bodies() == [b"kept"]
 
 
-def test_an_expired_message_goes_to_the_dead_letter_exchange_with_its_history(broker: BrokerHarness, client: Client) -> None:
+def test_an_expired_message_goes_to_the_dead_letter_exchange_with_its_history(
+    broker: BrokerHarness, client: Client
+) -> None:
     client.declare("dead")
     declare(client, "q", dead_letter_exchange="", dead_letter_routing_key="dead")
     client.publish("q", b"x", properties=expiring(500))
@@ -192,7 +194,12 @@ def test_a_refused_publish_is_nacked_and_kept_by_no_queue(client: Client) -> Non
 def test_a_refused_publish_may_be_dead_lettered(client: Client) -> None:
     client.declare("dead")
     declare(
-        client, "q", max_length=1, overflow="reject-publish-dlx", dead_letter_exchange="", dead_letter_routing_key="dead"
+        client,
+        "q",
+        max_length=1,
+        overflow="reject-publish-dlx",
+        dead_letter_exchange="",
+        dead_letter_routing_key="dead",
     )
     client.publish("q", b"1")
     client.publish("q", b"2")

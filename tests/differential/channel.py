@@ -87,6 +87,17 @@ class Channel(Lane):
     def get(self, queue: str, *, no_ack: bool = False) -> Event:
         return self.call("basic.get", queue=queue, **({"no_ack": True} if no_ack else {}))
 
+    def await_message(self, queue: str, *, no_ack: bool = False) -> Event:
+        """Get until there is something to get, or until the time is over; not written down."""
+        deadline = time.monotonic() + WAIT_S / 3
+        while True:
+            payload = codec.method("basic.get", {"queue": queue, "no_ack": no_ack})
+            self.client.write(codec.frame(codec.FRAME_METHOD, self.number, payload))
+            event = self.reply_unwritten()
+            if event.name != "basic.get-empty" or time.monotonic() > deadline:
+                return event
+            time.sleep(POLL_S)
+
     def consume(self, queue: str, consumer_tag: str = "", **arguments: Any) -> Event:
         return self.call("basic.consume", queue=queue, consumer_tag=consumer_tag, **arguments)
 

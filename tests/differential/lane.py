@@ -119,6 +119,13 @@ class Lane:
         self._take(event)
         return event
 
+    def read_unwritten(self) -> Event:
+        """The next event, not written down: the script writes what it wants of it."""
+        event = self._next(())
+        if event.name in ENDINGS:
+            self._take(event)
+        return event
+
     def reply_unwritten(self) -> Event:
         """The same, not written down; for what is asked again until the answer is the one that is waited for."""
         event = self._next(ASYNCHRONOUS)

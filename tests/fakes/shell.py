@@ -70,6 +70,7 @@ class FakeBroker:
         self.waiting: list[FakeConnection] = []
         self.batches: list[object] = []
         self.has_work = False
+        self.has_timers = False
 
     def connect(self, peer_host: str, peer_port: int, tls: bool) -> FakeConnection:
         self.calls.append(f"connect {peer_host} {peer_port} {tls}")

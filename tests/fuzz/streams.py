@@ -480,7 +480,7 @@ def depends_on_turns(data: bytes) -> bool:
 def difference(whole: bytes, cut: bytes) -> str:
     """What a client that cut up its input got otherwise; "" if nothing that counts.
 
-    A channel that closes in the turn of its publishes leaves them unconfirmed, so the whole may confirm less than the cut.
+    A channel that closes in the turn of its publishes leaves them unconfirmed, so either may confirm more than the other.
     """
     a, b = comparable(whole), comparable(cut)
     if a is None or b is None:
@@ -488,7 +488,10 @@ def difference(whole: bytes, cut: bytes) -> str:
     has_end = any(kind == 1 and payload[:4] in ENDS for kind, _, payload in a[0])
     same_confirms = a[1] == b[1]
     if has_end:
-        same_confirms = all(b[1].get(key, [])[: len(owed)] == owed for key, owed in a[1].items())
+        same_confirms = all(
+            one[: len(other)] == other or other[: len(one)] == one
+            for one, other in [(a[1].get(key, []), b[1].get(key, [])) for key in {**a[1], **b[1]}]
+        )
     if a[0] == b[0] and same_confirms:
         return ""
     return f"whole and cut up differ:\n  {split_output(whole)}\n  {split_output(cut)}"

@@ -16,7 +16,9 @@ export default async function* report(source) {
     const error = data.details?.error;
     if (data.details?.type === 'suite' || error?.failureType === 'subtestsFailed') continue;
     const file = (data.file ?? '').replace(/.*\//, '');
-    const id = [file, ...path.slice(0, data.nesting), data.name].join(' > ');
+    // A file that ends badly is reported under its path.
+    const name = data.nesting === 0 && data.name.endsWith('.js') ? '(the whole file)' : data.name;
+    const id = [file, ...path.slice(0, data.nesting), name].join(' > ');
     if (id.endsWith('> ipv6')) continue; // the broker under test listens on IPv4
     if (only !== null && !only.has(id)) continue;
     const why = String(error?.cause?.stack ?? error?.message ?? '').slice(0, 500);

@@ -11,7 +11,7 @@ from tests.behaviour.harness import BrokerHarness, Client
 
 INDICES = sorted(commands.INDEX_MAPPING)
 # Sent by clients and not answered on their own: content follows, or nothing does.
-SILENT = ("Basic.Publish", "Basic.CancelOk", "Channel.FlowOk", "Channel.CloseOk", "Basic.RecoverAsync")
+SILENT = ("Basic.Publish", "Basic.RecoverAsync")
 # Zero values that something is wrong with.
 REFUSED = {
     "Channel.Open": 504,

@@ -6,13 +6,9 @@ import pytest
 
 from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import DEFAULTS, Limits
+from amqpd.channels.publishing import Inspected
 from amqpd.channels.tx import ACK, REQUEUE, HeldPublish, HeldSettle, Transaction
-from amqpd.exchanges.registry import create
-from amqpd.vhosts.routing import Route
-from amqpd.wire.field_table import EMPTY_TABLE
 from tests.fakes.core import HEADER, new_entry
-
-ROUTE = Route(create("direct", "", True, False, False, EMPTY_TABLE), "q", [], True)
 
 
 def limits(**values: int) -> Limits:
@@ -20,7 +16,7 @@ def limits(**values: int) -> Limits:
 
 
 def publish(body: bytes = b"x") -> HeldPublish:
-    return HeldPublish(b"\x00\x01q", HEADER, body, ROUTE, -1, False)
+    return HeldPublish(b"\x00\x01q", body, Inspected(HEADER, None, [], -1), False)
 
 
 def test_what_is_held_comes_out_in_the_order_in_which_it_went_in() -> None:

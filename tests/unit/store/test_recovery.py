@@ -137,12 +137,13 @@ def test_torn_tail_is_cut_and_said() -> None:
     assert any("cut 9 bytes" in notice for notice in recovered.report.notices)
 
 
-def test_full_disk_does_not_keep_a_node_from_starting() -> None:
+@pytest.mark.parametrize("effect", [0, 1], ids=["creating the segment", "writing to it"])
+def test_full_disk_does_not_keep_a_node_from_starting(effect: int) -> None:
     model = StoreModel(FaultyDisk(), [1])
     model.publish(b"kept", 1)
     model.commit()
     disk = model.disk.survivor(KEPT)
-    disk.error, disk.error_at = errno.ENOSPC, 0
+    disk.error, disk.error_at = errno.ENOSPC, effect
     recovered = recover(disk, LOG_ID, [1])
     assert found_state(recovered) == model.state()
     log = Log(recovered.start)
