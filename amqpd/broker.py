@@ -62,7 +62,7 @@ class Broker:
         self.connections: dict[int, Connection] = {}
         self._log = log
         self._entropy = entropy
-        self._commits = Commits()
+        self._commits = Commits(log.mark - 1)
         self._woken: list[Outbox] = []
         self._released: list[Session] = []
         self._connection_count: i64 = 0
@@ -208,7 +208,7 @@ class Broker:
         if self._reclaim.mark_leaving():
             self._move_leaving()
         for vhost in self.vhosts.values():
-            for queue in vhost.queues.values():
+            for queue in vhost.all_queues():
                 if queue.is_stored:
                     queue.describe_to(builder)
         for entry in self._unsettled():
@@ -219,7 +219,7 @@ class Broker:
     def _move_leaving(self) -> None:
         entries = self._unsettled()
         for vhost in self.vhosts.values():
-            for queue in vhost.queues.values():
+            for queue in vhost.all_queues():
                 if queue.is_stored:
                     entries.extend(queue.ready.entries())
         for entry in entries:

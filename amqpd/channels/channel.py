@@ -29,12 +29,13 @@ from amqpd.base.errors import (
 from amqpd.base.message import Message
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.consumer import ChannelConsumer
-from amqpd.channels.publishing import inspect
+from amqpd.channels.publishing import header_to_keep, inspect
 from amqpd.channels.session import Session
 from amqpd.channels.tx import ACK, REJECT, REQUEUE, HeldPublish, HeldSettle, Transaction
 from amqpd.channels.unacked import Unacked
 from amqpd.queues.consumers import Consumer, SharedCredit
 from amqpd.queues.dead_letter import MAXLEN
+from amqpd.queues.delay import check_delay
 from amqpd.queues.entry import Entry
 from amqpd.queues.overflow import REJECT_PUBLISH_DLX
 from amqpd.queues.queue import Queue
@@ -254,7 +255,7 @@ class Channel:
             return
         if len(seen.extra_routing_keys) > 0 or route is None or route.is_stale or not route.by_key_only:
             route = self._find_route(seen.headers, seen.extra_routing_keys)
-        self._publish(route, self._route_key, seen.header, body, seen.ttl_ms, mandatory)
+        self._publish(route, self._route_key, header_to_keep(seen, route), body, seen.ttl_ms, mandatory)
 
     def _find_route(self, headers: FieldTable | None, extra_routing_keys: list[str]) -> Route:
         """The route of the message at hand; remembered unless it is this one message's own."""
@@ -264,7 +265,9 @@ class Channel:
         route = None if is_own else vhost.routes.get(route_key)
         if route is None or not route.by_key_only:
             exchange_name, routing_key = split_route_key(route_key)
-            route = find_route(vhost, exchange_name, [routing_key, *extra_routing_keys], headers)
+            route = find_route(vhost, exchange_name, [routing_key, *extra_routing_keys], headers, self._header)
+            if route.is_delayed:
+                check_delay(headers)
             if not is_own:
                 vhost.routes.put(route_key, route)
         if not is_own:
@@ -391,7 +394,8 @@ class Channel:
         for publish in publishes:
             seen = publish.seen
             route = self._route_at_commit(publish)
-            self._publish(route, publish.route_key, seen.header, publish.body, seen.ttl_ms, publish.mandatory)
+            header = header_to_keep(seen, route)
+            self._publish(route, publish.route_key, header, publish.body, seen.ttl_ms, publish.mandatory)
         for settle in settles:
             if settle.verdict == ACK:
                 self._give_credit_back(settle.entry)
@@ -405,7 +409,8 @@ class Channel:
         exchange_name, routing_key = split_route_key(publish.route_key)
         if exchange_name not in vhost.exchanges:
             return Route(vhost.find_exchange(DEFAULT_EXCHANGE), routing_key, [], False)
-        return find_route(vhost, exchange_name, [routing_key, *publish.seen.extra_routing_keys], publish.seen.headers)
+        seen = publish.seen
+        return find_route(vhost, exchange_name, [routing_key, *seen.extra_routing_keys], seen.headers, seen.header)
 
     def rollback(self) -> None:
         transaction = self.transaction

@@ -23,9 +23,9 @@ class CommitWaiter:
 
 @final
 class Commits:
-    def __init__(self) -> None:
+    def __init__(self, mark: i64) -> None:
         # The newest mark that the disk has reported.
-        self.mark: i64 = 0
+        self.mark = mark
         self._waiting: list[CommitWaiter] = []
         # Waiters that joined during this turn: they may be payable already, without any disk.
         self._fresh: list[CommitWaiter] = []

@@ -64,7 +64,10 @@ def on_queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
             message_count=int(queue.ready.count),
             consumer_count=len(queue.consumers.all),
         )
-        session.reply_when_durable(channel.number, encode_method(reply))
+        if queue.is_stored:
+            session.reply_when_durable(channel.number, encode_method(reply))
+        else:
+            session.reply(channel.number, encode_method(reply))
 
 
 def _on_reply_queue_declare(channel: Channel, name: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqpd.base.errors import PreconditionFailed
-from amqpd.vhosts.routing import copies
+from amqpd.vhosts.routing import Route, copies
 from amqpd.wire.field_table import FieldTable, type_name, without
 from amqpd.wire.properties import expiration, headers, reply_to, user_id, with_headers, with_reply_to
 
@@ -52,6 +52,13 @@ def inspect(channel: Channel, header: bytes) -> Inspected:
             # AMQP has no such header; RabbitMQ's sender-selected distribution hides BCC from who receives.
             header = with_headers(header, without(table, "BCC"))
     return Inspected(header, table, extra, ttl_ms)
+
+
+def header_to_keep(seen: Inspected, route: Route) -> bytes:
+    """What waits for its x-delay is routed once more, and needs its BCC then; nobody receives it before."""
+    if route.is_delayed and route.only is not None and seen.headers is not None and seen.headers.has("BCC"):
+        return with_headers(seen.header, seen.headers)
+    return seen.header
 
 
 def check_expiration(raw: bytes) -> int:

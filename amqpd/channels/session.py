@@ -72,11 +72,13 @@ class Session(CommitWaiter):
     def reply_when_durable(self, channel_number: i64, payload: bytes) -> None:
         """Answer once everything logged so far is on disk; with nothing to wait for, at once."""
         log = self.agenda.log
-        if not log.dirty and not self.vhost.changes.pending:
+        # A batch that is sealed and not yet synced counts too: another connection may have declared the same thing.
+        mark = log.mark if log.dirty or self.vhost.changes.pending else log.mark - 1
+        if mark <= self.commits.mark:
             self.reply(channel_number, payload)
             return
         self._held_replies.append((channel_number, payload))
-        self.hold_until(log.mark)
+        self.hold_until(mark)
 
     def hold_until(self, mark: i64) -> None:
         """Handle nothing more of this connection until `mark` is committed."""

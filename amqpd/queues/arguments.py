@@ -68,11 +68,13 @@ class QueueOptions:
         self.max_priority: i64 = -1
         self.delivery_limit: i64 = -1
         self.single_active_consumer = False
+        # True only for the hidden queues in which messages wait for their x-delay.
+        self.is_delay = False
 
     @property
     def is_plain(self) -> bool:
         """True if publishing to the queue needs no look at any of this."""
-        return self.message_ttl_ms < 0 and self.max_length < 0 and self.max_length_bytes < 0
+        return self.message_ttl_ms < 0 and self.max_length < 0 and self.max_length_bytes < 0 and not self.is_delay
 
     @property
     def refuses(self) -> bool:

@@ -79,4 +79,4 @@ def with_spent_delay(header: bytes) -> bytes:
     delay = read_delay(table)
     if table is None or delay is None or delay <= 0:
         return header
-    return with_headers(header, with_value(table, X_DELAY, -delay))
+    return with_headers(header, with_value(table, X_DELAY, -min(delay, DELAY_MS_MAX)))

@@ -9,7 +9,7 @@ ready nor unacked, and the log still has them in this queue.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import i64
 
@@ -18,6 +18,7 @@ from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.consumers import Consumer, Consumers
 from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
+from amqpd.queues.delay import message_delay_ms
 from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import HeadTimer, effective_ttl_ms, own_ttl_ms
 from amqpd.queues.measured import MeasuredReady
@@ -26,6 +27,9 @@ from amqpd.queues.priorities import PriorityReady
 from amqpd.queues.ready import Ready, ReadyOrder
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.wire.field_table import FieldTable
+
+# What a settled entry holds in the place of its message.
+NOTHING: Final = Message(0, b"", b"", b"")
 
 
 @final
@@ -93,7 +97,7 @@ class Queue:
 
     def _append_by_rules(self, entry: Entry) -> None:
         options = self.options
-        ttl_ms = effective_ttl_ms(options.message_ttl_ms, entry.message.ttl_ms)
+        ttl_ms = self._ttl_ms(entry.message)
         if ttl_ms == 0:
             # It could not be delivered at once.
             self._leave(entry, EXPIRED)
@@ -104,9 +108,15 @@ class Queue:
         if options.max_length >= 0 or options.max_length_bytes >= 0:
             self._drop_surplus()
 
+    def _ttl_ms(self, message: Message) -> i64:
+        options = self.options
+        if options.is_delay:
+            return message_delay_ms(message.header)
+        return effective_ttl_ms(options.message_ttl_ms, message.ttl_ms)
+
     def _set_deadline(self, entry: Entry, due_ms: i64) -> None:
         entry.due_ms = due_ms
-        if entry.message.ttl_ms >= 0 or self.options.max_priority >= 0:
+        if entry.message.ttl_ms >= 0 or self.options.max_priority >= 0 or self.options.is_delay:
             entry.is_timed = True
             self._agenda.wheel.add(entry)
         else:
@@ -150,7 +160,7 @@ class Queue:
         entry.redelivered = redelivered
         message.ttl_ms = own_ttl_ms(message.header)
         self.ready.append(entry)
-        ttl_ms = effective_ttl_ms(self.options.message_ttl_ms, message.ttl_ms)
+        ttl_ms = self._ttl_ms(message)
         if ttl_ms >= 0:
             agenda = self._agenda
             left_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms
@@ -247,6 +257,9 @@ class Queue:
         assert not entry.is_settled
         self.unacked_count -= 1
         self._finish(entry)
+        if entry.is_timed:
+            # The timing wheel keeps the entry until it is swept or due; it need not keep the body.
+            entry.message = NOTHING
 
     def reject(self, entry: Entry) -> None:
         """An unacked message is not wanted back: it is a dead letter."""
@@ -283,6 +296,11 @@ class Queue:
         self.ready.discard(entry)
         self._leave(entry, EXPIRED)
 
+    def withdraw(self, entry: Entry) -> None:
+        """A ready message leaves for good, from wherever it stands."""
+        self.ready.discard(entry)
+        self._finish(entry)
+
     def expire_overdue(self) -> None:
         """The head timer fired: everything at the head that is overdue leaves."""
         now_ms = self._agenda.monotonic_ms
@@ -307,6 +325,8 @@ class Queue:
     def bury(self, entry: Entry) -> None:
         """A dead letter has arrived wherever it goes, or nowhere: the log may forget it here."""
         self._log_settle(entry)
+        if entry.is_timed:
+            entry.message = NOTHING
 
     def _finish(self, entry: Entry) -> None:
         entry.is_settled = True

@@ -161,6 +161,40 @@ class Ready(ReadyOrder):
                 found.append(entry)
         return found
 
+    def find(self, message_id: i64) -> Entry | None:
+        """Among the arrivals; what was delivered and came back is not looked at."""
+        items = self._items
+        low = self._head
+        high: i64 = len(items)
+        while low < high:
+            middle = (low + high) >> 1
+            entry = items[middle]
+            assert entry is not None
+            if entry.message.message_id < message_id:
+                low = middle + 1
+            else:
+                high = middle
+        if low == len(items):
+            return None
+        found = items[low]
+        assert found is not None
+        return found if found.is_ready and found.message.message_id == message_id else None
+
+    def page(self, offset: i64, count: i64) -> list[Entry]:
+        """`count` arrivals, leaving out the first `offset`."""
+        found: list[Entry] = []
+        for at in range(self._head, len(self._items)):
+            if len(found) >= count:
+                break
+            entry = self._items[at]
+            if entry is None or not entry.is_ready:
+                continue
+            if offset > 0:
+                offset -= 1
+            else:
+                found.append(entry)
+        return found
+
     def clear(self) -> None:
         for entry in self.entries():
             entry.is_ready = False

@@ -67,10 +67,16 @@ class DeadLetters:
                 self._drop(queue, f"exchange '{exchange}' does not exist")
             queue.bury(entry)
             return
-        if not self.publish(queue, entry.message, letter.reason, entry):
+        if not self._send(queue, entry, letter.reason):
             if len(self.refused) == 0:
                 self._agenda.wheel.add(RetryTimer(self, self._agenda.monotonic_ms + RETRY_MS))
             self.refused.append(letter)
+
+    def _send(self, queue: Queue, entry: Entry, reason: str) -> bool:
+        if queue.options.is_delay:
+            # No dead letter, but it leaves in the same way: its x-delay is over.
+            return self._vhost.delays.release(entry)
+        return self.publish(queue, entry.message, reason, entry)
 
     def publish(self, queue: Queue, message: Message, reason: str, entry: Entry | None) -> bool:
         """False if a target refused. `entry` is the message's place in `queue`, None if it never got in."""
@@ -93,7 +99,7 @@ class DeadLetters:
             override is not None,
         )
         new_table = headers(header)
-        route = find_route(vhost, exchange, keys, new_table)
+        route = find_route(vhost, exchange, keys, new_table, header)
         targets = [each for each in route.queues if reason == REJECTED or not is_cycle(new_table, each.name)]
         if len(targets) < len(route.queues):
             agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")

@@ -20,6 +20,7 @@ from amqpd.store.topology import Topology
 from amqpd.vhosts.access import Access
 from amqpd.vhosts.changes import Changes
 from amqpd.vhosts.declare import queue_in
+from amqpd.vhosts.delays import delay_options, is_hidden
 from amqpd.vhosts.vhost import VHost
 from amqpd.wire.field_table import FieldTable
 
@@ -53,11 +54,17 @@ def restore_vhosts(
         if vhost is None:
             continue
         arguments = FieldTable(queue_row.arguments)
-        options = read_options(arguments, queue_in(queue_row.name, vhost.name))
+        if is_hidden(queue_row.name):
+            options = delay_options()
+        else:
+            options = read_options(arguments, queue_in(queue_row.name, vhost.name))
         queue = Queue(
             queue_row.queue_id, vhost.name, queue_row.name, True, queue_row.auto_delete, 0, arguments, options, agenda
         )
-        vhost.restore_queue(queue)
+        if options.is_delay:
+            vhost.delays.restore(queue)
+        else:
+            vhost.restore_queue(queue)
         queue_id = int(queue_row.queue_id)
         queue.restore_watermark(recovered.delivered_to.get(queue_id, 0))
         for entry in recovered.queues.pop(queue_id, []):

@@ -15,9 +15,11 @@ from mypy_extensions import i64
 
 from amqpd.base.errors import NotFound
 from amqpd.exchanges.exchange import Exchange
+from amqpd.queues.delay import delay_ms
 from amqpd.queues.queue import Queue
 from amqpd.store.record import queue_id_bytes
 from amqpd.wire.field_table import FieldTable
+from amqpd.wire.properties import NO_PROPERTIES
 
 if TYPE_CHECKING:
     from amqpd.vhosts.vhost import VHost
@@ -40,6 +42,8 @@ class Route:
         self.stored_ids = b"".join([queue_id_bytes(queue.queue_id) for queue in queues if queue.is_stored])
         # True: a queue may say no, so it is asked before anything is stored.
         self.may_be_refused = len([queue for queue in queues if queue.options.refuses]) > 0
+        # True: on the way is an exchange where the message has to wait first.
+        self.is_delayed = len([queue for queue in queues if queue.options.is_delay]) > 0
         # False: some exchange on the way looks at headers, so each message is routed by itself.
         self.by_key_only = by_key_only
         self.is_stale = False
@@ -91,8 +95,17 @@ def copies(table: FieldTable | None, key: str) -> list[str]:
     return [each for each in value if isinstance(each, str)]
 
 
-def find_route(vhost: VHost, exchange_name: str, routing_keys: list[str], headers: FieldTable | None) -> Route:
-    """Walk from one exchange; several routing keys (CC, BCC) share the walk. Raises NotFound for a missing exchange."""
+def find_route(
+    vhost: VHost,
+    exchange_name: str,
+    routing_keys: list[str],
+    headers: FieldTable | None,
+    header: bytes = NO_PROPERTIES,
+) -> Route:
+    """Walk from one exchange; several routing keys (CC, BCC) share the walk. Raises NotFound for a missing exchange.
+
+    `header` is the content header, for exchanges that look at properties; `headers` are the headers in it.
+    """
     exchange = vhost.exchanges.get(exchange_name)
     if exchange is None:
         raise NotFound(f"no exchange '{exchange_name}' in vhost '{vhost.name}'")
@@ -103,20 +116,31 @@ def find_route(vhost: VHost, exchange_name: str, routing_keys: list[str], header
             queue = vhost.find_queue_or_reply(routing_key)
             if queue is not None:
                 found[routing_key] = queue
-        elif not _walk(vhost, exchange, routing_key, headers, found):
+        elif not _walk(vhost, exchange, routing_key, headers, header, found):
             by_key_only = False
     return Route(exchange, routing_keys[0], list(found.values()), by_key_only)
 
 
-def _walk(vhost: VHost, start: Exchange, routing_key: str, headers: FieldTable | None, found: dict[str, Queue]) -> bool:
+def _walk(
+    vhost: VHost,
+    start: Exchange,
+    routing_key: str,
+    headers: FieldTable | None,
+    header: bytes,
+    found: dict[str, Queue],
+) -> bool:
     """Add the queues that `start` leads to. False if headers had a say."""
     by_key_only = True
     visited: dict[str, None] = {start.name: None}
     todo: list[Exchange] = [start]
     while len(todo) > 0:
         exchange = todo.pop()
-        by_key_only = by_key_only and exchange.by_key_only
-        bindings = exchange.route(routing_key, headers)
+        by_key_only = by_key_only and exchange.by_key_only and not exchange.delays
+        if exchange.delays and delay_ms(headers) > 0:
+            waiting = vhost.delays.queue_for(exchange)
+            found[waiting.name] = waiting
+            continue
+        bindings = exchange.route_message(routing_key, headers, header)
         for binding in bindings:
             if binding.to_exchange:
                 _visit(vhost, binding.destination, visited, todo)

@@ -28,6 +28,7 @@ from amqpd.vhosts.declare import (
     exchange_in,
     queue_in,
 )
+from amqpd.vhosts.delays import Delays
 from amqpd.vhosts.routing import REPLY_TO_PREFIX, RouteCache
 from amqpd.wire.field_table import EMPTY_TABLE, FieldTable
 
@@ -49,6 +50,7 @@ class VHost:
         self._agenda = agenda
         self.dead_letters = DeadLetters(self, agenda)
         self.changes = changes
+        self.delays = Delays(self, agenda, changes)
         for exchange_name, type_name in PREDECLARED:
             internal = exchange_name == "amq.rabbitmq.trace"
             self.exchanges[exchange_name] = create(type_name, exchange_name, True, False, internal, EMPTY_TABLE)
@@ -76,6 +78,10 @@ class VHost:
             return self._reply_queues.get(name)
         return queue
 
+    def all_queues(self) -> list[Queue]:
+        """The hidden ones too, in which messages wait for their x-delay."""
+        return [*self.queues.values(), *self.delays.queues()]
+
     # Exchanges
 
     def declare_exchange(
@@ -100,6 +106,8 @@ class VHost:
         self.routes.drop()
         if durable:
             self.changes.put_exchange(self.name, exchange)
+        if exchange.delays:
+            self.delays.begin(exchange)
         return exchange
 
     def restore_exchange(self, exchange: Exchange) -> None:
@@ -126,6 +134,7 @@ class VHost:
             for binding in list(gone.bindings.values()):
                 self._forget_target(binding)
             todo.extend(self._drop_bindings_to(True, gone.name))
+            self.delays.forget(gone.name)
             if gone.durable:
                 self.changes.delete_exchange(self.name, gone.name)
         self.routes.drop()

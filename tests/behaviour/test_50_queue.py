@@ -141,3 +141,23 @@ def test_a_cached_route_follows_bind_unbind_and_delete(client: Client) -> None:
     client.declare("q")
     client.publish("k", b"4", exchange="amq.direct")
     assert client.declare("q").message_count == 0
+
+
+def test_a_redeclare_waits_for_the_declare_of_another_that_is_not_durable_yet(broker: BrokerHarness, client: Client) -> None:
+    other = broker.connect()
+    broker.hold_syncs = True
+    client.send(1, new_method(commands.Queue.Declare, queue="q", durable=True))
+    batch = broker.broker.seal()
+    assert batch is not None
+    other.send(1, new_method(commands.Queue.Declare, queue="q", durable=True))
+    assert (client.received, other.received) == ([], [])
+    broker.broker.synced(batch.mark)
+    broker.settle()
+    assert [each.method.name for each in client.received + other.received] == ["Queue.DeclareOk", "Queue.DeclareOk"]
+
+
+def test_a_transient_declare_waits_for_no_disk(broker: BrokerHarness, client: Client) -> None:
+    client.declare("durable", durable=True)
+    broker.hold_syncs = True
+    client.publish("durable", b"x", properties=b"\x10\x00\x02")
+    assert client.declare("transient").queue == "transient"

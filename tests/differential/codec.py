@@ -148,7 +148,7 @@ PROPERTIES: tuple[tuple[str, str], ...] = (
     ("cluster_id", "s"),
 )
 
-TableLike = Mapping[str, Any] | Iterable[tuple[str, Any]] | bytes
+TableLike = Mapping[str, Any] | Iterable[tuple[str, Any] | Field] | bytes
 
 _NUMBERS = {"b": ">b", "B": ">B", "s": ">h", "u": ">H", "I": ">i", "i": ">I", "l": ">q", "L": ">q", "T": ">Q"}
 _FLOATS = {"f": ">f", "d": ">d"}
@@ -217,7 +217,12 @@ def table(entries: TableLike) -> bytes:
     if isinstance(entries, bytes):
         return long_string(entries)
     pairs = entries.items() if isinstance(entries, Mapping) else entries
-    return long_string(b"".join(short_string(name) + field_value(value) for name, value in pairs))
+    return long_string(b"".join(_entry(*pair) for pair in pairs))
+
+
+def _entry(name: str, *value: Any) -> bytes:
+    """A name with a value, or with the tag and the value of a field that was read."""
+    return short_string(name) + field_value(Typed(*value) if len(value) == 2 else value[0])
 
 
 def _argument(kind: str, value: Any) -> bytes:

@@ -47,10 +47,15 @@ def bodies(ch: Channel, queue: str, count: int) -> None:
     ch.drain(queue)
 
 
+def headers(event: Event) -> list[codec.Field]:
+    """The headers of a message as they are compared; good to be published again."""
+    kept = [field for field in event.properties.get("headers", []) if not field.name.startswith(LATER_THAN_3_10)]
+    return sorted(kept, key=lambda field: field.name)
+
+
 def _properties(event: Event) -> str:
     kinds = dict(codec.PROPERTIES)
     found = event.properties
     if "headers" in found:
-        kept = [field for field in found["headers"] if not field.name.startswith(LATER_THAN_3_10)]
-        found["headers"] = sorted(kept, key=lambda field: field.name)
+        found["headers"] = headers(event)
     return "{" + ", ".join(f"{name}={render_argument(kinds[name], value)}" for name, value in found.items()) + "}"

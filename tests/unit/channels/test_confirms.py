@@ -14,7 +14,7 @@ ACK, NACK = 0x50, 0x78
 
 class Publisher:
     def __init__(self) -> None:
-        self.commits = Commits()
+        self.commits = Commits(0)
         self.outbox = Outbox(1, [])
         self.confirms = Confirms(self.outbox, 7, self.commits)
         # Of each sequence: the newest mark among it and all before it, and whether it was refused.

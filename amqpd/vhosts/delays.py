@@ -1,0 +1,207 @@
+"""Delayed messages: published now, routed when their x-delay is over.
+
+    publish --> exchange that delays --> hidden queue amq.delayed.EXCHANGE --when it is due--> the exchange's bindings
+
+The hidden queue is a queue like all others, durable if its exchange is, with a message's x-delay in the place of its TTL:
+so a delayed message is in the log, in checkpoints and in transactions like any other, a confirm means the same, and a
+restart finds it again with a deadline of when it was logged plus its delay. When it is due it leaves like a dead letter
+(vhosts/dead_letters.py): out of the hidden queue and into its targets in one turn, hence in one batch of the log.
+
+Owns the hidden queues, which no client can name, and who may look at them: `Delayed`. Does not own which exchanges delay
+(`Exchange.delays`). Invariant: every exchange that delays has its hidden queue, as durable as itself, for as long as it
+lives; an exchange that ceases to delay keeps it until it is deleted, for what is still in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import i64
+
+from amqpd.base.message import Message
+from amqpd.exchanges.exchange import Exchange
+from amqpd.queues.agenda import Agenda
+from amqpd.queues.arguments import QueueOptions
+from amqpd.queues.delay import DELAY_MS_MAX, with_delay, with_spent_delay
+from amqpd.queues.entry import Entry
+from amqpd.queues.queue import Queue
+from amqpd.queues.ready import Ready
+from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.routing import copies, find_route, split_route_key
+from amqpd.wire.field_table import EMPTY_TABLE, without
+from amqpd.wire.properties import headers, is_persistent, with_headers
+
+if TYPE_CHECKING:
+    from amqpd.vhosts.vhost import VHost
+
+# Clients can't declare queues whose names begin with `amq.`.
+HIDDEN_PREFIX: Final = "amq.delayed."
+
+
+def is_hidden(queue_name: str) -> bool:
+    return queue_name.startswith(HIDDEN_PREFIX)
+
+
+def delay_options() -> QueueOptions:
+    options = QueueOptions()
+    options.is_delay = True
+    # Whatever is due is not dropped but leaves for this; that it is a name at all is what counts.
+    options.dead_letter_exchange = ""
+    return options
+
+
+@final
+class DelayedMessage:
+    """One line of a list. `message_id` is the broker's number, the property message-id stands in `header`."""
+
+    def __init__(self, message: Message, due_wall_ms: i64) -> None:
+        self.message_id = message.message_id
+        self.exchange, self.routing_key = split_route_key(message.route_key)
+        self.header = message.header
+        self.size_bytes: i64 = len(message.body)
+        self.due_wall_ms = due_wall_ms
+
+
+@final
+class Delayed:
+    """What waits at one exchange: to look at, cancel and put off. Each change is durable with the turn's batch."""
+
+    def __init__(self, exchange_name: str, queue: Queue, agenda: Agenda) -> None:
+        self.exchange_name = exchange_name
+        self.queue = queue
+        self._agenda = agenda
+        order = queue.ready
+        assert isinstance(order, Ready), "nothing is delivered from a hidden queue, nor has it priorities"
+        self._order = order
+
+    @property
+    def count(self) -> int:
+        return int(self.queue.ready.count)
+
+    def page(self, offset: int, count: int) -> list[DelayedMessage]:
+        """In the order of arrival."""
+        agenda = self._agenda
+        return [
+            DelayedMessage(entry.message, agenda.wall_ms + entry.due_ms - agenda.monotonic_ms)
+            for entry in self._order.page(offset, count)
+        ]
+
+    def cancel(self, message_id: int) -> bool:
+        """It will never be routed. False if it does not wait here (any more)."""
+        entry = self._order.find(message_id)
+        if entry is None:
+            return False
+        self.queue.withdraw(entry)
+        return True
+
+    def reschedule(self, message_id: int, delay_ms: int) -> int:
+        """Let it wait for this long from now on; returns its new number, 0 if it does not wait here (any more).
+
+        It is stored once more with another x-delay, for the log knows no other way to say when it is due; the number
+        changes because a queue's messages stand in the order of their numbers.
+        """
+        entry = self._order.find(message_id)
+        if entry is None:
+            return 0
+        agenda = self._agenda
+        queue = self.queue
+        old = entry.message
+        header = with_delay(old.header, min(max(delay_ms, 0), DELAY_MS_MAX))
+        new = Message(agenda.log.next_message_id(), old.route_key, header, old.body)
+        new.ttl_ms = old.ttl_ms
+        if old.segment is not None:
+            agenda.log.append_message(new, int(queue.queue_id).to_bytes(4, "little"), agenda.wall_ms)
+        queue.withdraw(entry)
+        queue.publish(new)
+        return int(new.message_id)
+
+
+@final
+class Delays:
+    """All hidden queues of one vhost."""
+
+    def __init__(self, vhost: VHost, agenda: Agenda, changes: Changes) -> None:
+        self._vhost = vhost
+        self._agenda = agenda
+        self._changes = changes
+        # By the exchange's name.
+        self._delayed: dict[str, Delayed] = {}
+        # Messages that nothing was bound for when they were due.
+        self.unroutable_count: i64 = 0
+
+    def of(self, exchange_name: str) -> Delayed | None:
+        return self._delayed.get(exchange_name)
+
+    def queues(self) -> list[Queue]:
+        return [each.queue for each in self._delayed.values()]
+
+    def queue_for(self, exchange: Exchange) -> Queue:
+        delayed = self._delayed.get(exchange.name)
+        if delayed is None:
+            self.begin(exchange)
+            delayed = self._delayed[exchange.name]
+        return delayed.queue
+
+    def begin(self, exchange: Exchange) -> None:
+        """This exchange honours x-delay from now on; its type says so, or a policy."""
+        vhost = self._vhost
+        if not exchange.delays:
+            exchange.delays = True
+            vhost.routes.drop()
+        if exchange.name in self._delayed:
+            return
+        queue_id = self._changes.next_queue_id()
+        name = HIDDEN_PREFIX + exchange.name
+        queue = Queue(
+            queue_id, vhost.name, name, exchange.durable, False, 0, EMPTY_TABLE, delay_options(), self._agenda
+        )
+        self._delayed[exchange.name] = Delayed(exchange.name, queue, self._agenda)
+        if queue.is_stored:
+            self._changes.put_queue(vhost.name, queue_id, name, False, EMPTY_TABLE)
+
+    def end(self, exchange: Exchange) -> None:
+        """From now on it routes at once; what waits goes on waiting."""
+        exchange.delays = False
+        self._vhost.routes.drop()
+
+    def restore(self, queue: Queue) -> None:
+        name = queue.name[len(HIDDEN_PREFIX) :]
+        self._delayed[name] = Delayed(name, queue, self._agenda)
+
+    def forget(self, exchange_name: str) -> None:
+        """The exchange is deleted, and what waits there with it, as in RabbitMQ's plugin."""
+        delayed = self._delayed.pop(exchange_name, None)
+        if delayed is None:
+            return
+        queue = delayed.queue
+        if queue.is_stored:
+            self._changes.delete_queue(self._vhost.name, queue.queue_id, queue.name)
+        queue.delete()
+
+    def release(self, entry: Entry) -> bool:
+        """Its time has come: into all its targets and out of here. False if one refuses, then it stays."""
+        vhost = self._vhost
+        log = self._agenda.log
+        queue = entry.queue
+        message = entry.message
+        _, routing_key = split_route_key(message.route_key)
+        header = with_spent_delay(message.header)
+        table = headers(header)
+        keys = [routing_key, *copies(table, "CC"), *copies(table, "BCC")]
+        route = find_route(vhost, queue.name[len(HIDDEN_PREFIX) :], keys, table, header)
+        for target in route.queues:
+            if target.refuses(len(message.body)):
+                return False
+        if table is not None and table.has("BCC"):
+            header = with_headers(header, without(table, "BCC"))
+        if len(route.queues) == 0:
+            self.unroutable_count += 1
+        # A message anew: it stands behind what its targets already have, and its TTL begins now.
+        due = Message(log.next_message_id(), message.route_key, header, message.body)
+        due.ttl_ms = message.ttl_ms
+        if len(route.stored_ids) > 0 and is_persistent(header):
+            log.append_message(due, route.stored_ids, self._agenda.wall_ms)
+        for target in route.queues:
+            target.publish(due)
+        queue.bury(entry)
+        return True
