@@ -28,6 +28,8 @@ class Limits:
     default_vhost: str = "/"
     # These users may only come from the same machine, whatever their password.
     loopback_users: tuple[str, ...] = ("guest",)
+    # In these vhosts ("*" is all) a redeclare of a queue with other arguments is accepted, and the queue stays as it is.
+    redeclare_keep: tuple[str, ...] = ()
 
     # The connection, before and after login.
     connections_max: int = 10_000

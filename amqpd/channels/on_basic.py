@@ -49,7 +49,12 @@ def on_basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
     queue = session.vhost.find_queue(name, session.number)
     consumer_tag = _new_tag(channel, method.consumer_tag)
     consumers = queue.consumers
-    if consumers.has_exclusive or (method.exclusive and len(consumers.all) > 0):
+    is_single_active = queue.options.single_active_consumer
+    if (
+        consumers.has_exclusive
+        or (method.exclusive and is_single_active)
+        or (method.exclusive and len(consumers.all) > 0)
+    ):
         raise AccessRefused(f"{queue_in(name, session.vhost.name)} in exclusive use")
     if len(channel.consumers) >= session.limits.consumers_per_channel_max:
         limit = session.limits.consumers_per_channel_max
@@ -57,9 +62,16 @@ def on_basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
     if len(consumers.all) >= session.limits.consumers_per_queue_max:
         limit = session.limits.consumers_per_queue_max
         raise PreconditionFailed(f"{queue_in(name, session.vhost.name)} has {limit} consumers, the most it may have")
-    priority = table_of(method).get("x-priority")
-    if priority is not None and (not isinstance(priority, int) or isinstance(priority, bool)):
-        kind = type_name(table_of(method).tag("x-priority"))
+    arguments = table_of(method)
+    priority = arguments.get("x-priority")
+    failover_tag = arguments.tag("x-cancel-on-ha-failover")
+    if failover_tag not in ("", "t"):
+        raise PreconditionFailed(
+            f"invalid arg 'x-cancel-on-ha-failover' for {queue_in(name, session.vhost.name)}: "
+            f"{{unacceptable_type,{type_name(failover_tag)}}}"
+        )
+    if arguments.tag("x-priority") != "" and (not isinstance(priority, int) or isinstance(priority, bool)):
+        kind = type_name(arguments.tag("x-priority"))
         raise PreconditionFailed(
             f"invalid arg 'x-priority' for {queue_in(name, session.vhost.name)}: \"expected integer, got {kind}\""
         )

@@ -7,6 +7,7 @@ from pamqp import commands
 from amqpd.base.errors import AccessRefused
 from amqpd.channels.channel import Channel
 from amqpd.exchanges.exchange import Binding
+from amqpd.exchanges.registry import check_type
 from amqpd.vhosts.routing import DEFAULT_EXCHANGE
 from amqpd.wire.methods import encode_method, new_method, table_of
 
@@ -20,6 +21,8 @@ def on_exchange_declare(channel: Channel, method: commands.Exchange.Declare) -> 
     session = channel.session
     vhost = session.vhost
     name = one_line(method.exchange)
+    if not method.passive:
+        check_type(method.exchange_type)
     refuse_default_exchange(name)
     if method.passive:
         vhost.find_exchange(name)
@@ -71,12 +74,10 @@ def _binding(
     session = channel.session
     source = one_line(source)
     destination = one_line(destination)
+    session.check("write", "exchange", destination)
     refuse_default_exchange(destination)
     refuse_default_exchange(source)
-    session.check("write", "exchange", destination)
     session.check("read", "exchange", source)
-    session.vhost.find_exchange(source)
-    session.vhost.find_exchange(destination)
     return Binding(source, destination, True, routing_key, table_of(method))
 
 

@@ -16,6 +16,8 @@ from amqpd.vhosts.routing import REPLY_TO_PREFIX
 from amqpd.wire.methods import encode_method, new_method, table_of
 
 GENERATED_NAME_BYTES = 16
+# The name that direct reply-to is asked for by; replies go to names that begin with it.
+REPLY_TO = REPLY_TO_PREFIX.removesuffix(".")
 
 
 def actual_name(channel: Channel, name: str) -> str:
@@ -36,11 +38,11 @@ def on_queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
     session = channel.session
     vhost = session.vhost
     name = one_line(method.queue)
-    if name.startswith(REPLY_TO_PREFIX):
-        _on_reply_queue_declare(channel, name)
+    if method.queue.startswith(REPLY_TO):
+        _on_reply_queue_declare(channel, name, method.nowait)
         return
     if method.passive:
-        name = actual_name(channel, name)
+        # In RabbitMQ '' is not the last declared queue here, but no queue at all.
         queue = vhost.find_queue(name, session.number)
         queue.touch()
     else:
@@ -70,13 +72,18 @@ def on_queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
             session.reply(channel.number, encode_method(reply))
 
 
-def _on_reply_queue_declare(channel: Channel, name: str) -> None:
-    """RabbitMQ: declaring the reply-to name of a request tells whether who asked is still there."""
-    queue = channel.session.vhost.find_queue_or_reply(name)
-    if queue is None:
-        raise NotFound(f"no {queue_in(name, channel.session.vhost.name)}")
-    reply = new_method(commands.Queue.DeclareOk, queue=name, message_count=0, consumer_count=1)
-    channel.session.reply(channel.number, encode_method(reply))
+def _on_reply_queue_declare(channel: Channel, name: str, nowait: bool) -> None:
+    """RabbitMQ: declaring the reply-to name of a request tells whether who asked is still there.
+
+    The name that requesters consume from is always there; passive or not makes no difference.
+    """
+    vhost = channel.session.vhost
+    if name != REPLY_TO and vhost.find_queue_or_reply(name) is None:
+        raise NotFound(f"no {queue_in(name, vhost.name)}")
+    channel.last_queue_name = name
+    if not nowait:
+        reply = new_method(commands.Queue.DeclareOk, queue=name, message_count=0, consumer_count=1)
+        channel.session.reply(channel.number, encode_method(reply))
 
 
 def on_queue_bind(channel: Channel, method: commands.Queue.Bind) -> None:
@@ -84,14 +91,14 @@ def on_queue_bind(channel: Channel, method: commands.Queue.Bind) -> None:
     vhost = channel.session.vhost
     if len(vhost.bindings_to(False, binding.destination)) >= channel.session.limits.bindings_per_queue_max:
         raise PreconditionFailed(f"{queue_in(binding.destination, vhost.name)} has the most bindings it may have")
-    vhost.bind(binding)
+    vhost.bind(binding, channel.session.number)
     if not method.nowait:
         channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Queue.BindOk)))
 
 
 def on_queue_unbind(channel: Channel, method: commands.Queue.Unbind) -> None:
     binding = _binding(channel, method.queue, method.exchange, method.routing_key, method)
-    channel.session.vhost.unbind(binding)
+    channel.session.vhost.unbind(binding, channel.session.number)
     # AMQP 0-9-1 has no nowait here.
     channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Queue.UnbindOk)))
 
@@ -113,8 +120,6 @@ def _binding(
     session.check("write", "queue", name)
     refuse_default_exchange(exchange)
     session.check("read", "exchange", exchange)
-    session.vhost.find_queue(name, session.number)
-    session.vhost.find_exchange(exchange)
     return Binding(exchange, name, False, routing_key, table_of(method))
 
 
@@ -136,10 +141,10 @@ def on_queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
     # Idempotent, as RabbitMQ's: a missing queue held 0 messages.
     if name in vhost.queues:
         queue: Queue = vhost.find_queue(name, session.number)
-        if method.if_unused and len(queue.consumers.all) > 0:
-            raise PreconditionFailed(f"{queue_in(name, vhost.name)} in use")
         if method.if_empty and queue.ready.count > 0:
             raise PreconditionFailed(f"{queue_in(name, vhost.name)} not empty")
+        if method.if_unused and len(queue.consumers.all) > 0:
+            raise PreconditionFailed(f"{queue_in(name, vhost.name)} in use")
         count = vhost.delete_queue(queue)
     if not method.nowait:
         reply = new_method(commands.Queue.DeleteOk, message_count=count)

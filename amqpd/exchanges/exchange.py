@@ -17,7 +17,7 @@ from mypy_extensions import mypyc_attr
 from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import DEFAULTS, Limits
 from amqpd.exchanges.canonical import canonical_table
-from amqpd.wire.field_table import FieldTable, same_value, type_name
+from amqpd.wire.field_table import FieldTable, Timestamp, same_value, type_name
 
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
 
@@ -80,7 +80,7 @@ class Exchange:
         self.internal = internal
         self.arguments = arguments
         # Where messages go that match no binding; a policy may set it too.
-        self.alternate: str | None = _alternate(arguments)
+        self.alternate: str | None = alternate_argument(arguments)
         # True: `route` looks at nothing but the routing key and the bindings, so its answer may be kept.
         self.by_key_only = True
         # True: a message with a header x-delay waits for that long before it is routed here (vhosts/delays.py).
@@ -156,7 +156,7 @@ class Exchange:
         return None
 
 
-def _alternate(arguments: FieldTable) -> str | None:
+def alternate_argument(arguments: FieldTable) -> str | None:
     value = arguments.get(ALTERNATE_EXCHANGE)
     return value if isinstance(value, str) else None
 
@@ -189,4 +189,11 @@ def _shown(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return "'true'" if value else "'false'"
+    if isinstance(value, Timestamp):
+        return f"'{value.seconds}'"
+    if isinstance(value, bytes):
+        return f"'{value.decode('utf-8', 'surrogateescape')}'"
+    if isinstance(value, FieldTable):
+        # RabbitMQ writes Erlang here, which nobody reads.
+        return f"'{value.to_dict()}'"
     return f"'{value}'"

@@ -17,6 +17,8 @@ from amqpd.wire.field_table import FieldTable, type_name
 # RabbitMQ's ?MAX_EXPIRY_TIMER: ten years.
 EXPIRY_MS_MAX: Final = 315_360_000_000
 PRIORITY_MAX: Final = 255
+CLASSIC: Final = "classic"
+QUORUM: Final = "quorum"
 
 INTEGER_TAGS: Final = "bBsuIilL"
 STRING_TAGS: Final = "S"
@@ -29,12 +31,15 @@ _BOOL: Final = "bool"
 _PRIORITY: Final = "priority"
 _OVERFLOW: Final = "overflow"
 _DELIVERY_LIMIT: Final = "delivery limit"
+_POSITIVE_COUNT: Final = "positive count"
 _QUEUE_TYPE: Final = "queue type"
 _QUEUE_MODE: Final = "queue mode"
 _QUEUE_VERSION: Final = "queue version"
 _ROUTING_KEY: Final = "dead letter routing key"
+_DEAD_LETTER_STRATEGY: Final = "dead letter strategy"
+_LEADER_LOCATOR: Final = "leader locator"
 
-# Every argument that classic queues know, in the order in which RabbitMQ checks them.
+# Every argument that some queue type knows, in the order in which RabbitMQ checks and compares them.
 KNOWN: Final[dict[str, str]] = {
     "x-expires": _POSITIVE_EXPIRY,
     "x-message-ttl": _EXPIRY,
@@ -45,10 +50,31 @@ KNOWN: Final[dict[str, str]] = {
     "x-max-priority": _PRIORITY,
     "x-overflow": _OVERFLOW,
     "x-queue-mode": _QUEUE_MODE,
-    "x-single-active-consumer": _BOOL,
-    "x-delivery-limit": _DELIVERY_LIMIT,
-    "x-queue-type": _QUEUE_TYPE,
     "x-queue-version": _QUEUE_VERSION,
+    "x-single-active-consumer": _BOOL,
+    "x-queue-type": _QUEUE_TYPE,
+    "x-queue-master-locator": _STRING,
+    "x-delivery-limit": _DELIVERY_LIMIT,
+    "x-dead-letter-strategy": _DEAD_LETTER_STRATEGY,
+    "x-max-in-memory-length": _COUNT,
+    "x-max-in-memory-bytes": _COUNT,
+    "x-quorum-initial-group-size": _POSITIVE_COUNT,
+    "x-queue-leader-locator": _LEADER_LOCATOR,
+}
+
+# What a type does not know and RabbitMQ refuses there. It also refuses x-delivery-limit (and until 4.0
+# x-queue-leader-locator) for classic queues, and until 4.3 x-max-priority for quorum queues: here every queue counts
+# deliveries and has priorities, and a client of a newer RabbitMQ is no worse off.
+_STREAM_ARGUMENTS: Final = ("x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size")
+FOREIGN: Final[dict[str, tuple[str, ...]]] = {
+    CLASSIC: (
+        "x-dead-letter-strategy",
+        "x-max-in-memory-length",
+        "x-max-in-memory-bytes",
+        "x-quorum-initial-group-size",
+        *_STREAM_ARGUMENTS,
+    ),
+    QUORUM: ("x-queue-mode", "x-queue-version", "x-queue-master-locator", *_STREAM_ARGUMENTS),
 }
 
 
@@ -57,7 +83,7 @@ class QueueOptions:
     """What a queue acts on; -1 or None where it is absent."""
 
     def __init__(self) -> None:
-        self.queue_type = "classic"
+        self.queue_type = CLASSIC
         self.expires_ms: i64 = -1
         self.message_ttl_ms: i64 = -1
         self.dead_letter_exchange: str | None = None
@@ -85,14 +111,19 @@ class QueueOptions:
 def read_options(arguments: FieldTable, where: str) -> QueueOptions:
     """Check every known argument; raises PreconditionFailed that names the first bad one in `where` (a queue in a vhost)."""
     options = QueueOptions()
+    # RabbitMQ's channel looks at this one for its permissions, before its queues look at any.
+    tag = arguments.tag("x-dead-letter-exchange")
+    if tag not in ("", "S"):
+        raise PreconditionFailed(f"invalid type '{type_name(tag)}' for arg 'x-dead-letter-exchange' in {where}")
+    _check(arguments, "x-queue-type", _QUEUE_TYPE, where)
+    options.queue_type = _string(arguments, "x-queue-type") or CLASSIC
+    foreign = FOREIGN[options.queue_type]
     for key, rule in KNOWN.items():
-        if not arguments.has(key):
-            continue
-        tag = arguments.tag(key)
-        value = arguments.get(key)
-        fault = _fault(rule, tag, value, arguments)
-        if fault != "":
-            raise PreconditionFailed(f"invalid arg '{key}' for {where}: {fault}")
+        if key not in foreign:
+            _check(arguments, key, rule, where)
+    for key in arguments.to_dict():
+        if key in foreign:
+            raise PreconditionFailed(f"invalid arg '{key}' for {where} of queue type rabbit_{options.queue_type}_queue")
     options.expires_ms = _integer(arguments, "x-expires")
     options.message_ttl_ms = _integer(arguments, "x-message-ttl")
     options.max_length = _integer(arguments, "x-max-length")
@@ -103,8 +134,14 @@ def read_options(arguments: FieldTable, where: str) -> QueueOptions:
     options.dead_letter_routing_key = _string(arguments, "x-dead-letter-routing-key")
     options.single_active_consumer = arguments.is_true("x-single-active-consumer")
     options.overflow = OVERFLOWS[_string(arguments, "x-overflow") or "drop-head"]
-    options.queue_type = _string(arguments, "x-queue-type") or "classic"
     return options
+
+
+def _check(arguments: FieldTable, key: str, rule: str, where: str) -> None:
+    if arguments.has(key):
+        fault = _fault(rule, arguments.tag(key), arguments.get(key), arguments)
+        if fault != "":
+            raise PreconditionFailed(f"invalid arg '{key}' for {where}: {fault}")
 
 
 def _integer(arguments: FieldTable, key: str) -> i64:
@@ -124,7 +161,7 @@ def unknown_arguments(arguments: FieldTable) -> list[str]:
 
 def _fault(rule: str, tag: str, value: object, arguments: FieldTable) -> str:
     """RabbitMQ's term for what is wrong with one argument, or nothing."""
-    if rule in (_EXPIRY, _POSITIVE_EXPIRY, _COUNT, _PRIORITY, _QUEUE_VERSION, _DELIVERY_LIMIT):
+    if rule in (_EXPIRY, _POSITIVE_EXPIRY, _COUNT, _POSITIVE_COUNT, _PRIORITY, _QUEUE_VERSION, _DELIVERY_LIMIT):
         if not isinstance(value, int) or tag not in INTEGER_TAGS:
             return f'"expected integer, got {type_name(tag)}"'
         return _number_fault(rule, value)
@@ -135,11 +172,15 @@ def _fault(rule: str, tag: str, value: object, arguments: FieldTable) -> str:
     if rule == _OVERFLOW and value not in OVERFLOWS:
         return "invalid_overflow"
     if rule == _QUEUE_MODE and value not in ("default", "lazy"):
-        return "invalid_queue_mode"
-    if rule == _QUEUE_TYPE and value not in ("classic", "quorum"):
+        return f"\"unsupported queue mode '{value}'\""
+    if rule == _QUEUE_TYPE and value not in (CLASSIC, QUORUM):
         return f"\"unsupported queue type '{value}'\""
     if rule == _ROUTING_KEY and not arguments.has("x-dead-letter-exchange"):
         return "routing_key_but_no_dlx_defined"
+    if rule == _DEAD_LETTER_STRATEGY and value not in ("at-most-once", "at-least-once"):
+        return "invalid_dlx_strategy"
+    if rule == _LEADER_LOCATOR and value not in ("client-local", "balanced", "random", "least-leaders"):
+        return "invalid_queue_locator_arg"
     return ""
 
 
@@ -148,12 +189,12 @@ def _number_fault(rule: str, value: int) -> str:
         return ""
     if value < 0:
         return f"{{value_negative,{value}}}"
-    if rule == _POSITIVE_EXPIRY and value == 0:
+    if rule in (_POSITIVE_EXPIRY, _POSITIVE_COUNT) and value == 0:
         return "{value_zero,0}"
     if rule in (_EXPIRY, _POSITIVE_EXPIRY) and value > EXPIRY_MS_MAX:
         return f"{{value_too_large,{value}}}"
     if rule == _PRIORITY and value > PRIORITY_MAX:
         return f"{{max_value_exceeded,{value}}}"
     if rule == _QUEUE_VERSION and value not in (1, 2):
-        return f"{{unsupported_queue_version,{value}}}"
+        return f"\"unsupported queue version '{value}'\""
     return ""

@@ -50,8 +50,10 @@ def dead_header(
 ) -> bytes:
     """The content header of the dead letter that a message becomes."""
     table = headers(header) or EMPTY_TABLE
+    # RabbitMQ asks whether the message has died before, and does not look at who says so.
+    is_first = not table.has(X_DEATH)
     table = _with_death(table, header, queue, reason, exchange, routing_keys, time_s)
-    if not table.has("x-first-death-reason"):
+    if is_first:
         table = with_value(table, "x-first-death-exchange", exchange)
         table = with_value(table, "x-first-death-queue", queue)
         table = with_value(table, "x-first-death-reason", reason)

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64, mypyc_attr
 
+from amqpd.base.message import Message
 from amqpd.base.timers import Timer
+from amqpd.queues.arguments import QueueOptions
+from amqpd.queues.delay import message_delay_ms
 from amqpd.wire.properties import expiration
 
 if TYPE_CHECKING:
@@ -25,6 +28,13 @@ def effective_ttl_ms(queue_ttl_ms: i64, message_ttl_ms: i64) -> i64:
     if message_ttl_ms < 0 or queue_ttl_ms < message_ttl_ms:
         return queue_ttl_ms
     return message_ttl_ms
+
+
+def time_to_stay_ms(options: QueueOptions, message: Message) -> i64:
+    """How long a message may stay ready; below 0 for ever."""
+    if options.is_delay:
+        return message_delay_ms(message.header)
+    return effective_ttl_ms(options.message_ttl_ms, message.ttl_ms)
 
 
 def own_ttl_ms(header: bytes) -> i64:

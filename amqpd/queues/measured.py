@@ -15,25 +15,25 @@ class MeasuredReady(ReadyOrder):
     def __init__(self, order: ReadyOrder) -> None:
         self.count = order.count
         self.ready_bytes: i64 = 0
-        self._order = order
+        self.order = order
         for entry in order.entries():
             self.ready_bytes += len(entry.message.body)
 
     def append(self, entry: Entry) -> None:
         self.count += 1
         self.ready_bytes += len(entry.message.body)
-        self._order.append(entry)
+        self.order.append(entry)
 
     def put_back(self, entry: Entry) -> None:
         self.count += 1
         self.ready_bytes += len(entry.message.body)
-        self._order.put_back(entry)
+        self.order.put_back(entry)
 
     def pop(self) -> Entry:
-        return self._left(self._order.pop())
+        return self._left(self.order.pop())
 
     def pop_surplus(self) -> Entry:
-        return self._left(self._order.pop_surplus())
+        return self._left(self.order.pop_surplus())
 
     def _left(self, entry: Entry) -> Entry:
         self.count -= 1
@@ -41,16 +41,16 @@ class MeasuredReady(ReadyOrder):
         return entry
 
     def discard(self, entry: Entry) -> None:
-        self._order.discard(entry)
+        self.order.discard(entry)
         self._left(entry)
 
     def oldest(self) -> Entry | None:
-        return self._order.oldest()
+        return self.order.oldest()
 
     def entries(self) -> list[Entry]:
-        return self._order.entries()
+        return self.order.entries()
 
     def clear(self) -> None:
         self.count = 0
         self.ready_bytes = 0
-        self._order.clear()
+        self.order.clear()

@@ -18,13 +18,13 @@ from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.consumers import Consumer, Consumers
 from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
-from amqpd.queues.delay import message_delay_ms
 from amqpd.queues.entry import Entry
-from amqpd.queues.expiry import HeadTimer, effective_ttl_ms, own_ttl_ms
+from amqpd.queues.expiry import HeadTimer, effective_ttl_ms, own_ttl_ms, time_to_stay_ms
 from amqpd.queues.measured import MeasuredReady
-from amqpd.queues.overflow import is_too_long
+from amqpd.queues.overflow import DROP_HEAD, is_too_long
 from amqpd.queues.priorities import PriorityReady
 from amqpd.queues.ready import Ready, ReadyOrder
+from amqpd.queues.retime import retime, retime_unacked
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.wire.field_table import FieldTable
 
@@ -70,6 +70,8 @@ class Queue:
         self._is_moved = False
         self._is_plain = options.is_plain
         self._head_timer: HeadTimer | None = None
+        # True once the queue's TTL changed: what was delivered before has a deadline by an older one.
+        self._is_retimed = False
 
     # Messages in
 
@@ -97,24 +99,18 @@ class Queue:
 
     def _append_by_rules(self, entry: Entry) -> None:
         options = self.options
-        ttl_ms = self._ttl_ms(entry.message)
+        ttl_ms = time_to_stay_ms(options, entry.message)
         if ttl_ms == 0:
             # It could not be delivered at once.
             self._leave(entry, EXPIRED)
             return
         self.ready.append(entry)
         if ttl_ms > 0:
-            self._set_deadline(entry, self._agenda.monotonic_ms + ttl_ms)
+            self.set_deadline(entry, self._agenda.monotonic_ms + ttl_ms)
         if options.max_length >= 0 or options.max_length_bytes >= 0:
             self._drop_surplus()
 
-    def _ttl_ms(self, message: Message) -> i64:
-        options = self.options
-        if options.is_delay:
-            return message_delay_ms(message.header)
-        return effective_ttl_ms(options.message_ttl_ms, message.ttl_ms)
-
-    def _set_deadline(self, entry: Entry, due_ms: i64) -> None:
+    def set_deadline(self, entry: Entry, due_ms: i64) -> None:
         entry.due_ms = due_ms
         if entry.message.ttl_ms >= 0 or self.options.max_priority >= 0 or self.options.is_delay:
             entry.is_timed = True
@@ -124,13 +120,15 @@ class Queue:
 
     def _arm_head_timer(self, due_ms: i64) -> None:
         timer = self._head_timer
-        if timer is None:
+        if timer is not None and timer.is_armed and timer.due_ms <= due_ms:
+            return
+        if timer is None or timer.is_armed:
+            # One that stands in the wheel can't be moved: it will look too late, and find nothing to do.
             timer = HeadTimer(self)
             self._head_timer = timer
-        if not timer.is_armed:
-            timer.is_armed = True
-            timer.due_ms = due_ms
-            self._agenda.wheel.add(timer)
+        timer.is_armed = True
+        timer.due_ms = due_ms
+        self._agenda.wheel.add(timer)
 
     def _drop_surplus(self) -> None:
         """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen."""
@@ -160,11 +158,11 @@ class Queue:
         entry.redelivered = redelivered
         message.ttl_ms = own_ttl_ms(message.header)
         self.ready.append(entry)
-        ttl_ms = self._ttl_ms(message)
+        ttl_ms = time_to_stay_ms(self.options, message)
         if ttl_ms >= 0:
             agenda = self._agenda
             left_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms
-            self._set_deadline(entry, agenda.monotonic_ms + (left_ms if left_ms > 1 else 1))
+            self.set_deadline(entry, agenda.monotonic_ms + (left_ms if left_ms > 1 else 1))
 
     def restore_watermark(self, delivered_to: i64) -> None:
         self._delivered_to = delivered_to
@@ -275,6 +273,8 @@ class Queue:
         entry.redelivered = True
         entry.delivery_count += 1
         options = self.options
+        if self._is_retimed:
+            retime_unacked(entry, self._agenda)
         if self.is_deleted:
             self._finish(entry)
         elif options.delivery_limit >= 0 and entry.delivery_count > options.delivery_limit:
@@ -286,13 +286,17 @@ class Queue:
                 self._log.append_requeue(self.queue_id, entry.message, entry.delivery_count)
             self.ready.put_back(entry)
             if entry.due_ms != 0 and not entry.is_timed:
-                self._set_deadline(entry, entry.due_ms)
+                self.set_deadline(entry, entry.due_ms)
+            if not self._is_plain:
+                self._drop_surplus()
             self.wake()
 
     # Messages that leave by themselves
 
     def expire(self, entry: Entry) -> None:
-        """A ready message's own time is over."""
+        """A ready message's own time is over, unless policies have given it another since."""
+        if entry.due_ms == 0 or entry.due_ms > self._agenda.monotonic_ms:
+            return
         self.ready.discard(entry)
         self._leave(entry, EXPIRED)
 
@@ -341,6 +345,30 @@ class Queue:
                 self._log.release(entry.message)
             else:
                 self._log.append_settle(self.queue_id, entry.message)
+
+    # Policies
+
+    def apply(self, options: QueueOptions) -> None:
+        """Act on these options from now on, also towards what is in the queue already."""
+        old = self.options
+        self.options = options
+        self._is_plain = options.is_plain
+        ready = self.ready
+        if options.max_length_bytes >= 0:
+            if not isinstance(ready, MeasuredReady):
+                self.ready = MeasuredReady(ready)
+        elif isinstance(ready, MeasuredReady):
+            self.ready = ready.order
+        if options.expires_ms != old.expires_ms:
+            # RabbitMQ: time begins to count when it is set.
+            self.touch()
+        if options.message_ttl_ms != old.message_ttl_ms:
+            self._is_retimed = True
+            # It knows the old deadline; it will look at nothing in particular.
+            self._head_timer = None
+            retime(self, old.message_ttl_ms, self._agenda)
+        if options.overflow == DROP_HEAD:
+            self._drop_surplus()
 
     # The whole queue
 

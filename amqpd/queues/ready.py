@@ -162,23 +162,27 @@ class Ready(ReadyOrder):
         return found
 
     def find(self, message_id: i64) -> Entry | None:
-        """Among the arrivals; what was delivered and came back is not looked at."""
+        """Among the ready arrivals; what was delivered and came back is not looked at."""
         items = self._items
         low = self._head
         high: i64 = len(items)
         while low < high:
             middle = (low + high) >> 1
-            entry = items[middle]
-            assert entry is not None
-            if entry.message.message_id < message_id:
-                low = middle + 1
-            else:
+            # What left already stands there still, but tells nothing.
+            at = middle
+            found: Entry | None = None
+            while found is None and at < high:
+                entry = items[at]
+                if entry is not None and entry.is_ready:
+                    found = entry
+                at += 1
+            if found is None or found.message.message_id > message_id:
                 high = middle
-        if low == len(items):
-            return None
-        found = items[low]
-        assert found is not None
-        return found if found.is_ready and found.message.message_id == message_id else None
+            elif found.message.message_id < message_id:
+                low = at
+            else:
+                return found
+        return None
 
     def page(self, offset: i64, count: i64) -> list[Entry]:
         """`count` arrivals, leaving out the first `offset`."""

@@ -147,8 +147,11 @@ class Server:
             if scheme == "amqps":
                 assert config.tls_cert is not None
                 assert config.tls_key is not None
-                context = server_context(config.tls_cert, config.tls_key, config.tls_ca)
+                context = server_context(config.tls_cert, config.tls_key, config.tls_ca, self._tls_refused)
             self._listeners.append(await listen(self._loop, lambda: Peer(self.peers), listening, context))
+
+    def _tls_refused(self, why: str) -> None:
+        self._logger.info("a TLS handshake failed: %s", why)
 
     def _say_ready(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
         where = " ".join(f"{scheme}://{Address(*listening.getsockname()[:2])}" for scheme, _, listening in bound)

@@ -13,7 +13,9 @@ from amqpd.exchanges.exchange import Binding, Exchange
 from amqpd.store.topology import (
     BINDINGS,
     EXCHANGES,
+    PARAMETERS,
     PERMISSIONS,
+    POLICIES,
     QUEUES,
     USERS,
     VHOSTS,
@@ -25,6 +27,7 @@ from amqpd.store.topology import (
     delete,
     put,
 )
+from amqpd.vhosts.policies import Policy
 from amqpd.wire.field_table import FieldTable
 
 
@@ -52,8 +55,8 @@ class Changes:
         self._changes.append(change)
         self.pending = True
 
-    def put_vhost(self, name: str) -> None:
-        self._add(put(VHOSTS, VhostRow(name).row()))
+    def put_vhost(self, name: str, description: str = "", tags: str = "", default_queue_type: str = "") -> None:
+        self._add(put(VHOSTS, VhostRow(name, description, tags, default_queue_type).row()))
 
     def delete_vhost(self, name: str) -> None:
         self._add(delete(VHOSTS, {"name": name}))
@@ -97,5 +100,14 @@ class Changes:
     def put_user(self, row: dict[str, object]) -> None:
         self._add(put(USERS, row))
 
+    def delete_user(self, name: str) -> None:
+        self._add(delete(USERS, {"name": name}))
+
     def put_permission(self, row: dict[str, object]) -> None:
         self._add(put(PERMISSIONS, row))
+
+    def put_policy(self, policy: Policy) -> None:
+        self._add(put(PARAMETERS if policy.is_operator else POLICIES, policy.row()))
+
+    def delete_policy(self, policy: Policy) -> None:
+        self._add(delete(PARAMETERS if policy.is_operator else POLICIES, policy.row()))

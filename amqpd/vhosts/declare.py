@@ -7,8 +7,8 @@ Owns equivalence of queues and who may touch an exclusive one. Exchanges bring t
 from __future__ import annotations
 
 from amqpd.base.errors import AccessRefused, PreconditionFailed, ResourceLocked
-from amqpd.exchanges.exchange import Difference, differing_argument, differing_flag
-from amqpd.queues.arguments import KNOWN
+from amqpd.exchanges.exchange import differing_argument, differing_flag
+from amqpd.queues.arguments import CLASSIC, KNOWN, QUORUM
 from amqpd.queues.queue import Queue
 from amqpd.wire.field_table import FieldTable
 
@@ -46,29 +46,52 @@ def check_new_exchange_name(name: str) -> None:
         raise AccessRefused(f"exchange name '{name}' contains reserved prefix 'amq.*'")
 
 
+def check_deletable_exchange(name: str, vhost: str) -> None:
+    """Whether it exists or not, as in RabbitMQ."""
+    if name.startswith(RESERVED_PREFIX):
+        raise AccessRefused(f"deletion of system {exchange_in(name, vhost)} not allowed")
+
+
+def check_properties_of_type(
+    queue_type: str, where: str, durable: bool, exclusive: bool, auto_delete: bool, is_server_named: bool
+) -> None:
+    """A quorum queue is there to stay."""
+    if queue_type != QUORUM:
+        return
+    if is_server_named:
+        raise PreconditionFailed(f"Cannot declare a server-named queue for type rabbit_{queue_type}_queue")
+    if auto_delete:
+        raise PreconditionFailed(f"invalid property 'auto-delete' for {where}")
+    if exclusive:
+        raise PreconditionFailed(f"invalid property 'exclusive-owner' for {where}")
+    if not durable:
+        raise PreconditionFailed(f"invalid property 'non-durable' for {where}")
+
+
 def check_same_queue(
     queue: Queue, vhost: str, durable: bool, exclusive: bool, auto_delete: bool, owner: int, arguments: FieldTable
 ) -> None:
-    """Raise PreconditionFailed for the first difference, ResourceLocked where exclusiveness differs."""
+    """Raise ResourceLocked where exclusiveness differs, else PreconditionFailed for the first difference."""
     where = queue_in(queue.name, vhost)
+    if queue.owner != (owner if exclusive else 0):
+        raise _locked(queue.name, vhost)
     if queue.durable != durable:
         raise PreconditionFailed(differing_flag("durable", durable).text(where))
     if queue.auto_delete != auto_delete:
         raise PreconditionFailed(differing_flag("auto_delete", auto_delete).text(where))
-    if queue.owner != (owner if exclusive else 0):
-        raise _locked(queue.name, vhost)
     for key in KNOWN:
-        if key == "x-queue-type":
-            check_same_type(queue.arguments, arguments, where)
-        else:
-            difference = differing_argument(key, arguments, queue.arguments)
-            if difference is not None:
-                raise PreconditionFailed(difference.text(where))
+        if key == "x-queue-type" and _are_both_classic(arguments, queue.arguments):
+            continue
+        difference = differing_argument(key, arguments, queue.arguments)
+        if difference is not None:
+            raise PreconditionFailed(difference.text(where))
 
 
-def check_same_type(current: FieldTable, received: FieldTable, where: str) -> None:
+def _are_both_classic(received: FieldTable, current: FieldTable) -> bool:
     """An absent x-queue-type is a classic queue."""
-    old = current.get("x-queue-type") or "classic"
-    new = received.get("x-queue-type") or "classic"
-    if old != new:
-        raise PreconditionFailed(Difference("x-queue-type", f"'{new}'", f"'{old}'").text(where))
+    return _is_classic(received) and _is_classic(current)
+
+
+def _is_classic(arguments: FieldTable) -> bool:
+    tag = arguments.tag("x-queue-type")
+    return tag == "" or (tag == "S" and arguments.get("x-queue-type") == CLASSIC)

@@ -13,7 +13,6 @@ from amqpd.base.ports import Entropy
 from amqpd.exchanges.exchange import Binding
 from amqpd.exchanges.registry import create
 from amqpd.queues.agenda import Agenda
-from amqpd.queues.arguments import read_options
 from amqpd.queues.queue import Queue
 from amqpd.store.recovered import Recovered
 from amqpd.store.topology import Topology
@@ -21,6 +20,7 @@ from amqpd.vhosts.access import Access
 from amqpd.vhosts.changes import Changes
 from amqpd.vhosts.declare import queue_in
 from amqpd.vhosts.delays import delay_options, is_hidden
+from amqpd.vhosts.policies import OPERATOR_POLICY, policy_from_row
 from amqpd.vhosts.vhost import VHost
 from amqpd.wire.field_table import FieldTable
 
@@ -42,6 +42,7 @@ def restore_vhosts(
     if len(vhosts) == 0:
         vhosts[limits.default_vhost] = VHost(limits.default_vhost, limits, agenda, changes)
         changes.put_vhost(limits.default_vhost)
+    _restore_policies(topology, vhosts)
     for exchange in topology.exchanges:
         vhost = vhosts.get(exchange.vhost)
         if vhost is not None:
@@ -57,7 +58,8 @@ def restore_vhosts(
         if is_hidden(queue_row.name):
             options = delay_options()
         else:
-            options = read_options(arguments, queue_in(queue_row.name, vhost.name))
+            where = queue_in(queue_row.name, vhost.name)
+            options = vhost.policies.queue_options(queue_row.name, arguments, where)
         queue = Queue(
             queue_row.queue_id, vhost.name, queue_row.name, True, queue_row.auto_delete, 0, arguments, options, agenda
         )
@@ -81,7 +83,17 @@ def restore_vhosts(
                     FieldTable(binding.arguments),
                 )
             )
+    for vhost in vhosts.values():
+        vhost.apply_to_exchanges()
     return vhosts
+
+
+def _restore_policies(topology: Topology, vhosts: dict[str, VHost]) -> None:
+    rows = [*topology.policies, *[row for row in topology.parameters if row["component"] == OPERATOR_POLICY]]
+    for row in rows:
+        vhost = vhosts.get(str(row["vhost"]))
+        if vhost is not None:
+            vhost.policies.put(policy_from_row(row))
 
 
 def restore_access(topology: Topology, limits: Limits, changes: Changes, entropy: Entropy) -> Access:

@@ -11,25 +11,29 @@ from typing import final
 
 from mypy_extensions import i64
 
-from amqpd.base.errors import AccessRefused, NotFound, PreconditionFailed
+from amqpd.base.errors import NotFound, PreconditionFailed
 from amqpd.base.limits import Limits
-from amqpd.exchanges.exchange import Binding, Exchange
+from amqpd.exchanges.delayed import X_DELAYED_MESSAGE
+from amqpd.exchanges.exchange import Binding, Exchange, alternate_argument
 from amqpd.exchanges.registry import PREDECLARED, check_type, create
 from amqpd.queues.agenda import Agenda
-from amqpd.queues.arguments import read_options, unknown_arguments
+from amqpd.queues.arguments import unknown_arguments
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.changes import Changes
 from amqpd.vhosts.dead_letters import DeadLetters
 from amqpd.vhosts.declare import (
+    check_deletable_exchange,
     check_new_exchange_name,
     check_new_queue_name,
+    check_properties_of_type,
     check_queue_owner,
     check_same_queue,
     exchange_in,
     queue_in,
 )
 from amqpd.vhosts.delays import Delays
-from amqpd.vhosts.routing import REPLY_TO_PREFIX, RouteCache
+from amqpd.vhosts.policies import Policies, Policy
+from amqpd.vhosts.routing import DEFAULT_EXCHANGE, REPLY_TO_PREFIX, RouteCache
 from amqpd.wire.field_table import EMPTY_TABLE, FieldTable
 
 
@@ -50,6 +54,9 @@ class VHost:
         self._agenda = agenda
         self.dead_letters = DeadLetters(self, agenda)
         self.changes = changes
+        self.policies = Policies()
+        # RabbitMQ refuses a redeclare with other arguments; here the queue may simply stay as it is.
+        self._keeps_arguments = name in limits.redeclare_keep or "*" in limits.redeclare_keep
         self.delays = Delays(self, agenda, changes)
         for exchange_name, type_name in PREDECLARED:
             internal = exchange_name == "amq.rabbitmq.trace"
@@ -108,6 +115,7 @@ class VHost:
             self.changes.put_exchange(self.name, exchange)
         if exchange.delays:
             self.delays.begin(exchange)
+        self._apply_to_exchange(exchange)
         return exchange
 
     def restore_exchange(self, exchange: Exchange) -> None:
@@ -115,11 +123,10 @@ class VHost:
 
     def delete_exchange(self, name: str, if_unused: bool) -> None:
         """Idempotent, as RabbitMQ's: a missing exchange is fine."""
+        check_deletable_exchange(name, self.name)
         exchange = self.exchanges.get(name)
         if exchange is None:
             return
-        if name.startswith("amq."):
-            raise AccessRefused(f"exchange name '{name}' contains reserved prefix 'amq.*'")
         if if_unused and len(exchange.bindings) > 0:
             raise PreconditionFailed(f"{exchange_in(name, self.name)} in use")
         self._remove_exchange(exchange)
@@ -152,14 +159,26 @@ class VHost:
         is_server_named: bool,
     ) -> Queue:
         where = queue_in(name, self.name)
-        existing = self.queues.get(name)
-        if existing is not None:
-            check_same_queue(existing, self.name, durable, exclusive, auto_delete, connection_number, arguments)
-            existing.touch()
-            return existing
+        # RabbitMQ looks at the name first: what it named itself can be declared again only passively.
         if not is_server_named:
             check_new_queue_name(name)
-        options = read_options(arguments, where)
+        # Nor does an exclusive queue outlive anything.
+        durable = durable and not exclusive
+        existing = self.queues.get(name)
+        if existing is not None:
+            check_same_queue(
+                existing,
+                self.name,
+                durable,
+                exclusive,
+                auto_delete,
+                connection_number,
+                existing.arguments if self._keeps_arguments else arguments,
+            )
+            existing.touch()
+            return existing
+        options = self.policies.queue_options(name, arguments, where)
+        check_properties_of_type(options.queue_type, where, durable, exclusive, auto_delete, is_server_named)
         if len(self.queues) >= self._limits.queues_max:
             raise PreconditionFailed(f"vhost '{self.name}' has {len(self.queues)} queues, the most it may have")
         for key in unknown_arguments(arguments):
@@ -213,12 +232,69 @@ class VHost:
         self.routes.drop()
         queue.delete()
 
+    # Policies
+
+    def set_policy(self, policy: Policy) -> None:
+        """Add it, or replace the one of its name; live at once."""
+        if self.put_policy(policy):
+            self.apply_policies()
+
+    def delete_policy(self, name: str, is_operator: bool) -> bool:
+        """False if there was none."""
+        deleted = self.policies.delete(name, is_operator)
+        if deleted is None:
+            return False
+        self.changes.delete_policy(deleted)
+        self.apply_policies()
+        return True
+
+    def put_policy(self, policy: Policy) -> bool:
+        """As `set_policy`, but whoever puts several calls `apply_policies` after the last. False if nothing changed."""
+        if not self.policies.put(policy):
+            return False
+        self.changes.put_policy(policy)
+        return True
+
+    def apply_policies(self) -> None:
+        """Let every queue and exchange act on the policies as they are now."""
+        for queue in self.queues.values():
+            options = self.policies.queue_options(queue.name, queue.arguments, queue_in(queue.name, self.name))
+            queue.apply(options)
+            if options.expires_ms >= 0:
+                self._expiring[queue.name] = queue
+            else:
+                self._expiring.pop(queue.name, None)
+        self.apply_to_exchanges()
+
+    def apply_to_exchanges(self) -> None:
+        for exchange in self.exchanges.values():
+            self._apply_to_exchange(exchange)
+        self.routes.drop()
+
+    def _apply_to_exchange(self, exchange: Exchange) -> None:
+        exchange.alternate = self.policies.alternate_of(exchange.name, alternate_argument(exchange.arguments))
+        if exchange.type_name == X_DELAYED_MESSAGE or exchange.name == DEFAULT_EXCHANGE:
+            return
+        if self.policies.delays(exchange.name):
+            self.delays.begin(exchange)
+        elif exchange.delays:
+            self.delays.end(exchange)
+
     # Bindings
 
-    def bind(self, binding: Binding) -> None:
-        """Idempotent. Source and destination exist, and may be used by who asks; the caller has looked them up."""
+    def bind(self, binding: Binding, connection_number: i64 = 0) -> None:
+        """Idempotent. Raises NotFound, then what the exchange's type has against it, then ResourceLocked."""
         source = self.find_exchange(binding.source)
+        queue: Queue | None = None
+        if binding.to_exchange:
+            self.find_exchange(binding.destination)
+        else:
+            queue = self.queues.get(binding.destination)
+            if queue is None:
+                raise NotFound(f"no {queue_in(binding.destination, self.name)}")
         source.check_binding(binding, self._limits)
+        if queue is not None:
+            check_queue_owner(queue, connection_number, self.name)
         if self._binding_count >= self._limits.bindings_max:
             raise PreconditionFailed(
                 f"vhost '{self.name}' has {int(self._binding_count)} bindings, the most it may have"
@@ -239,12 +315,14 @@ class VHost:
         self._binding_count += 1
         return True
 
-    def unbind(self, binding: Binding) -> None:
-        """Idempotent: an unknown binding is fine."""
-        source = self.find_exchange(binding.source)
-        known = source.bindings.get(binding.key)
-        if known is None:
+    def unbind(self, binding: Binding, connection_number: i64 = 0) -> None:
+        """Idempotent: what is not bound, whatever the reason, needs no unbinding."""
+        source = self.exchanges.get(binding.source)
+        known = source.bindings.get(binding.key) if source is not None else None
+        if source is None or known is None:
             return
+        if not binding.to_exchange:
+            check_queue_owner(self.queues[binding.destination], connection_number, self.name)
         # Its arguments may have come in another order, and the store knows them as they were.
         binding = known
         source.unbind(binding)

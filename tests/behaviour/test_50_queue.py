@@ -143,7 +143,9 @@ def test_a_cached_route_follows_bind_unbind_and_delete(client: Client) -> None:
     assert client.declare("q").message_count == 0
 
 
-def test_a_redeclare_waits_for_the_declare_of_another_that_is_not_durable_yet(broker: BrokerHarness, client: Client) -> None:
+def test_a_redeclare_waits_for_the_declare_of_another_that_is_not_durable_yet(
+    broker: BrokerHarness, client: Client
+) -> None:
     other = broker.connect()
     broker.hold_syncs = True
     client.send(1, new_method(commands.Queue.Declare, queue="q", durable=True))

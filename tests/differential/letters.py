@@ -1,8 +1,9 @@
 """Dead letters: a queue that sends them somewhere, and reading one so that two brokers can be compared.
 
-Owns: how a dead letter is written down. RabbitMQ sorts the headers of what it dead-letters, and x-last-death-* came with
-3.13 only; so headers are written sorted by name, without x-last-death-*. Each of the two has a behaviour that shows it
-as it is (dead_letters.py). Everything else of a dead letter, the x-death tables with their types too, is written as sent.
+Owns: how a dead letter is written down. RabbitMQ sorts the headers of what it dead-letters, and from the second death on
+the newest x-death table too; x-last-death-* came with 3.13 only. So both are written sorted by name, without
+x-last-death-*, and one behaviour for each of the two shows the message as it is (dead_letters.py). Everything else of a
+dead letter is written as sent: the values with their types, and the order of the deaths.
 """
 
 from __future__ import annotations
@@ -50,7 +51,18 @@ def bodies(ch: Channel, queue: str, count: int) -> None:
 def headers(event: Event) -> list[codec.Field]:
     """The headers of a message as they are compared; good to be published again."""
     kept = [field for field in event.properties.get("headers", []) if not field.name.startswith(LATER_THAN_3_10)]
-    return sorted(kept, key=lambda field: field.name)
+    return sorted((_death_sorted(field) for field in kept), key=_name)
+
+
+def _name(field: codec.Field) -> str:
+    return field.name
+
+
+def _death_sorted(field: codec.Field) -> codec.Field:
+    if field.name != "x-death" or field.tag != "A":
+        return field
+    tables = [codec.Typed(tag, sorted(value, key=_name) if tag == "F" else value) for tag, value in field.value]
+    return codec.Field(field.name, field.tag, tables)
 
 
 def _properties(event: Event) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,49 +15,30 @@ import pika
 import pytest
 
 from tests.chaos.process import BrokerProcess, free_port
+from tests.fakes.certificates import make_certificates
 
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
-EXTENSIONS = "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n"
-
-
-class Certificates:
-    """A CA, and what it has signed for the server and for one client."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.ca = directory / "ca.pem"
-        subject = ["-subj", "/CN=amqpd test CA", "-days", "2", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        self._openssl("req", "-x509", "-nodes", *subject, "-keyout", "ca.key", "-out", "ca.pem")
-        self.server_cert, self.server_key = self._sign("server")
-        self.client_cert, self.client_key = self._sign("client")
-
-    def _sign(self, name: str) -> tuple[Path, Path]:
-        (self._directory / "extensions").write_text(EXTENSIONS)
-        key, request, cert = f"{name}.key", f"{name}.csr", f"{name}.pem"
-        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key]
-        self._openssl("req", *new_key, "-subj", f"/CN={name}", "-out", request)
-        signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "extensions", "-days", "2"]
-        self._openssl("x509", "-req", "-in", request, *signing, "-out", cert)
-        return self._directory / cert, self._directory / key
-
-    def _openssl(self, *arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=self._directory, check=True, capture_output=True)
 
 
 class TlsBroker:
-    def __init__(self, directory: Path, certificates: Certificates, asks_for_certificate: bool) -> None:
+    def __init__(self, directory: Path, certificates: Path, asks_for_certificate: bool) -> None:
         self.certificates = certificates
         self.tls_port = free_port()
         self.process = BrokerProcess(directory)
         self.process.flags = ["--amqps", f"127.0.0.1:{self.tls_port}"]
-        self.process.flags += ["--tls-cert", str(certificates.server_cert), "--tls-key", str(certificates.server_key)]
+        self.process.flags += [
+            "--tls-cert",
+            str(certificates / "server.pem"),
+            "--tls-key",
+            str(certificates / "server.key"),
+        ]
         if asks_for_certificate:
-            self.process.flags += ["--tls-ca", str(certificates.ca)]
+            self.process.flags += ["--tls-ca", str(certificates / "ca.pem")]
         asyncio.run(self.process.start())
 
     def context(self) -> ssl.SSLContext:
         """A client that trusts our CA, and checks the host name."""
-        return ssl.create_default_context(cafile=self.certificates.ca)
+        return ssl.create_default_context(cafile=self.certificates / "ca.pem")
 
     def url(self, **query: object) -> str:
         pairs = "&".join(f"{key}={value}" for key, value in query.items())
@@ -70,7 +50,8 @@ class TlsBroker:
             with context.wrap_socket(plain, server_hostname="localhost") as secure:
                 secure.sendall(PROTOCOL_HEADER)
                 # With TLS 1.3 a client learns only now that its certificate was refused.
-                assert secure.recv(1) == b"\x01"
+                if secure.recv(1) != b"\x01":
+                    raise ConnectionResetError
                 return secure.version() or ""
 
     def wait_for_log(self, text: str) -> None:
@@ -81,13 +62,13 @@ class TlsBroker:
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("the openssl command is not installed")
-    return Certificates(tmp_path_factory.mktemp("certificates"))
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
-def serve(directory: Path, certificates: Certificates, asks_for_certificate: bool) -> Iterator[TlsBroker]:
+def serve(directory: Path, certificates: Path, asks_for_certificate: bool) -> Iterator[TlsBroker]:
     broker = TlsBroker(directory, certificates, asks_for_certificate)
     try:
         yield broker
@@ -98,17 +79,17 @@ def serve(directory: Path, certificates: Certificates, asks_for_certificate: boo
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[TlsBroker]:
+def broker(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[TlsBroker]:
     yield from serve(tmp_path_factory.mktemp("tls"), certificates, asks_for_certificate=False)
 
 
 @pytest.fixture(scope="module")
-def asking_broker(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[TlsBroker]:
+def asking_broker(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[TlsBroker]:
     yield from serve(tmp_path_factory.mktemp("mutual-tls"), certificates, asks_for_certificate=True)
 
 
 async def test_aio_pika_works_over_verified_tls(broker: TlsBroker) -> None:
-    connection = await aio_pika.connect(broker.url(cafile=broker.certificates.ca))
+    connection = await aio_pika.connect(broker.url(cafile=broker.certificates / "ca.pem"))
     async with connection:
         channel = await connection.channel()
         queue = await channel.declare_queue(exclusive=True)
@@ -151,12 +132,12 @@ def test_tls_1_1_is_refused(broker: TlsBroker) -> None:
     # Else the client's own library would refuse before it has sent anything.
     context.set_ciphers("ALL:@SECLEVEL=0")
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(ssl.SSLError) as refused:
+    with pytest.raises(ssl.SSLError):
         broker.handshake(context)
-    assert "ALERT_PROTOCOL_VERSION" in str(refused.value).replace(" ", "_").upper()
+    broker.wait_for_log("it offers no version of TLS from 1.2 on")
 
 
-def test_cipher_without_authentication_of_data_is_refused(broker: TlsBroker) -> None:
+def test_cipher_suite_without_aead_is_refused(broker: TlsBroker) -> None:
     context = broker.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE-ECDSA-AES128-SHA256")
@@ -176,7 +157,7 @@ def test_plain_amqp_on_the_tls_port_is_explained_in_the_log(broker: TlsBroker) -
         plain.sendall(PROTOCOL_HEADER)
         plain.settimeout(10)
         assert not plain.recv(100).startswith(b"AMQP")
-    broker.wait_for_log("TLS handshake")
+    broker.wait_for_log("a TLS handshake failed: its first bytes are not TLS; plain AMQP has a port of its own")
 
 
 def test_silent_peer_of_the_tls_port_is_dropped(broker: TlsBroker) -> None:
@@ -187,8 +168,15 @@ def test_silent_peer_of_the_tls_port_is_dropped(broker: TlsBroker) -> None:
 
 
 def test_client_certificate_is_asked_for_and_checked(asking_broker: TlsBroker) -> None:
+    folder = asking_broker.certificates
     with pytest.raises((ssl.SSLError, ConnectionError)):
         asking_broker.handshake(asking_broker.context())
+    asking_broker.wait_for_log("it shows no certificate")
+    stranger = asking_broker.context()
+    stranger.load_cert_chain(folder / "stranger.pem", folder / "stranger.key")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        asking_broker.handshake(stranger)
+    asking_broker.wait_for_log("its certificate is not signed by tls_ca")
     known = asking_broker.context()
-    known.load_cert_chain(asking_broker.certificates.client_cert, asking_broker.certificates.client_key)
+    known.load_cert_chain(folder / "client.pem", folder / "client.key")
     assert asking_broker.handshake(known).startswith("TLS")

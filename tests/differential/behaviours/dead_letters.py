@@ -302,11 +302,14 @@ def dead_letter_tells_of_its_last_death_too(s: Session) -> None:
 @behaviour("dead-letters")
 def headers_of_a_dead_letter_come_in_an_order(s: Session) -> None:
     ch = s.channel()
-    q, dead = source(ch)
+    end = ch.queue("end")
+    middle = ch.queue("middle", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": end})
+    q = ch.queue("q", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": middle})
     ch.publish("", q, b"a", headers={"zulu": 1, "alpha": 2})
-    _reject(ch, q)
-    ch.counts(dead, 1)
-    ch.get(dead)
+    for queue in (q, middle):
+        _reject_quietly(ch, queue)
+    ch.counts(end, 1)
+    ch.get(end)
 
 
 # Routing
@@ -648,6 +651,26 @@ def x_death_that_is_an_empty_array_gets_its_first_entry(s: Session) -> None:
     ch.publish("", q, b"a", headers={"x-death": []})
     _reject(ch, q)
     letter(ch, dead)
+
+
+@behaviour("dead-letters")
+def x_death_that_is_no_array(s: Session) -> None:
+    ch = s.channel()
+    q, dead = source(ch)
+    ch.publish("", q, b"a", headers={"x-death": "mine", "other": 1})
+    _reject(ch, q)
+    letter(ch, dead)
+
+
+@behaviour("dead-letters")
+def x_death_of_a_client_takes_part_in_cycles(s: Session) -> None:
+    ch = s.channel()
+    q, dead = source(ch)
+    death = {"reason": "expired", "queue": dead, "count": Typed("l", 1)}
+    ch.publish("", q, b"a", headers={"x-death": [death]}, expiration="0")
+    ch.publish("", q, b"b", expiration="0")
+    letter(ch, dead)
+    ch.drain(dead)
 
 
 # Cycles

@@ -22,9 +22,9 @@ def test_created_exchange_keeps_its_arguments() -> None:
     assert exchange.arguments.get("foo") == 1
 
 
-def test_only_headers_look_at_more_than_the_key() -> None:
-    by_headers = [name for name in TYPES if not create(name, "x", True, False, False, EMPTY_TABLE).by_key_only]
-    assert by_headers == ["headers"]
+def test_most_types_look_at_nothing_but_the_key() -> None:
+    others = [name for name in TYPES if not create(name, "x", True, False, False, EMPTY_TABLE).by_key_only]
+    assert others == ["headers", "x-delayed-message", "x-local-random", "x-random"]
 
 
 @pytest.mark.parametrize(

@@ -76,3 +76,21 @@ def test_a_returned_entry_may_come_back_while_others_leave() -> None:
     assert ready.pop() is one
     ready.put_back(two)
     assert ids(ready.entries()) == [2, 3, 4]
+
+
+@given(st.integers(0, 40), st.lists(st.integers(1, 40), max_size=40), st.integers(0, 45), st.integers(0, 45))
+def test_arrivals_are_found_by_id_and_listed_in_pages(
+    popped: int, discarded: list[int], offset: int, count: int
+) -> None:
+    ready = Ready()
+    entries = {message_id: new_entry(message_id, QUEUE) for message_id in range(1, 41)}
+    for entry in entries.values():
+        ready.append(entry)
+    for _ in range(popped):
+        entries.pop(int(ready.pop().message.message_id))
+    for message_id in discarded:
+        if message_id in entries:
+            ready.discard(entries.pop(message_id))
+    for message_id in range(42):
+        assert ready.find(message_id) is entries.get(message_id)
+    assert ids(ready.page(offset, count)) == list(entries)[offset : offset + count]

@@ -90,6 +90,27 @@ def test_with_a_ca_a_stranger_is_refused(certificates: Path) -> None:
         shake_hands(context(certificates, ca=True), client(certificates, "stranger"))
 
 
+def test_why_a_handshake_failed_is_told(certificates: Path) -> None:
+    told: list[str] = []
+    server = server_context(
+        certificates / "server.pem", certificates / "server.key", certificates / "ca.pem", told.append
+    )
+    shake_hands(server, client(certificates, "client"))
+    assert told == []
+    with pytest.raises(ssl.SSLError):
+        shake_hands(server, client(certificates))
+    for first_bytes in (b"AMQP\x00\x00\x09\x01", b"GET / HTTP/1.1\r\n\r\n"):
+        incoming = ssl.MemoryBIO()
+        incoming.write(first_bytes)
+        with pytest.raises(ssl.SSLError):
+            server.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True).do_handshake()
+    assert told == [
+        "it shows no certificate, and tls_ca asks for one",
+        "its first bytes are not TLS; plain AMQP has a port of its own",
+        "this looks like HTTP without TLS; the management API listens on another port",
+    ]
+
+
 def test_missing_file_is_refused_with_a_sentence(certificates: Path) -> None:
     with pytest.raises(TlsError, match=r"can't read .*nothing.pem: No such file"):
         server_context(certificates / "nothing.pem", certificates / "server.key", None)
