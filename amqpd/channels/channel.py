@@ -389,11 +389,12 @@ class Channel:
         transaction = self.transaction
         assert transaction is not None
         publishes = transaction.publishes
+        routes = [self._route_at_commit(publish) for publish in publishes]
+        self._check_room(publishes, routes)
         settles = transaction.settles
         transaction.clear()
-        for publish in publishes:
+        for publish, route in zip(publishes, routes, strict=True):
             seen = publish.seen
-            route = self._route_at_commit(publish)
             header = header_to_keep(seen, route)
             self._publish(route, publish.route_key, header, publish.body, seen.ttl_ms, publish.mandatory)
         for settle in settles:
@@ -402,6 +403,17 @@ class Channel:
                 settle.entry.queue.settle(settle.entry)
             else:
                 self.reject(settle.entry, settle.verdict == REQUEUE)
+
+    def _check_room(self, publishes: list[HeldPublish], routes: list[Route]) -> None:
+        """A queue that refuses one message refuses the transaction: all or nothing. (RabbitMQ keeps the others.)"""
+        coming: dict[str, i64] = {}
+        for publish, route in zip(publishes, routes, strict=True):
+            if route.may_be_refused:
+                for queue in route.queues:
+                    before = coming.get(queue.name, 0)
+                    if queue.refuses(len(publish.body), before):
+                        raise PreconditionFailed("partial tx completion")
+                    coming[queue.name] = before + 1
 
     def _route_at_commit(self, publish: HeldPublish) -> Route:
         """By the names and bindings of now. An exchange that went away since the publish routes nowhere."""

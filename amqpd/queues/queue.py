@@ -88,13 +88,16 @@ class Queue:
         else:
             self._append_by_rules(entry)
 
-    def refuses(self, size_bytes: i64) -> bool:
-        """x-overflow reject-publish: True if a message of this size may not come in now."""
+    def refuses(self, size_bytes: i64, coming: i64 = 0) -> bool:
+        """x-overflow reject-publish: True if a message of this size may not come in now, or after `coming` others."""
         options = self.options
         if not options.refuses:
             return False
         return is_too_long(
-            self.ready.count + 1, self._ready_bytes() + size_bytes, options.max_length, options.max_length_bytes
+            self.ready.count + coming + 1,
+            self._ready_bytes() + size_bytes,
+            options.max_length,
+            options.max_length_bytes,
         )
 
     def _append_by_rules(self, entry: Entry) -> None:
@@ -133,6 +136,8 @@ class Queue:
     def _drop_surplus(self) -> None:
         """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen."""
         options = self.options
+        if options.overflow != DROP_HEAD:
+            return
         while self.ready.count > 0 and is_too_long(
             self.ready.count, self._ready_bytes(), options.max_length, options.max_length_bytes
         ):

@@ -24,7 +24,6 @@ REFUSED = {
     "Queue.Unbind": 404,
     "Queue.Purge": 404,
     "Queue.Delete": 404,
-    "Exchange.Declare": 403,
     "Exchange.Delete": 403,
     "Exchange.Bind": 403,
     "Exchange.Unbind": 403,

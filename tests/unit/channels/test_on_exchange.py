@@ -54,8 +54,22 @@ def test_a_delete_is_idempotent_and_if_unused_looks_at_bindings(client: Client) 
 
 @pytest.mark.parametrize(("source", "destination"), [("none", "amq.direct"), ("amq.direct", "none")])
 def test_a_binding_needs_both_ends(client: Client, source: str, destination: str) -> None:
+    assert isinstance(client.call(1, new_method(E.Unbind, source=source, destination=destination)), E.UnbindOk)
     assert refusal(client, new_method(E.Bind, source=source, destination=destination)) == (
         "NOT_FOUND - no exchange 'none' in vhost '/'"
+    )
+
+
+@pytest.mark.parametrize("name", ["amq.direct", "amq.none", "amq.\rnone"])
+def test_what_begins_with_amq_cannot_be_deleted_even_if_it_is_not_there(client: Client, name: str) -> None:
+    assert refusal(client, new_method(E.Delete, exchange=name)) == (
+        f"ACCESS_REFUSED - deletion of system exchange '{one_line(name)}' in vhost '/' not allowed"
+    )
+
+
+def test_the_type_is_looked_at_before_the_name(client: Client) -> None:
+    assert refusal(client, new_method(E.Declare, exchange="", exchange_type="none")) == (
+        "COMMAND_INVALID - unknown exchange type 'none'"
     )
 
 

@@ -23,8 +23,48 @@ def test_the_empty_name_is_the_queue_declared_last_on_the_channel(client: Client
     client.publish(name, b"x")
     assert client.get("") is not None
     assert client.call(1, new_method(Q.Purge)).message_count == 0
-    assert client.call(1, new_method(Q.Declare, passive=True)).queue == name
     assert isinstance(client.call(1, new_method(Q.Delete)), Q.DeleteOk)
+
+
+def test_the_empty_name_is_no_queue_to_a_passive_declare(client: Client) -> None:
+    client.declare("q")
+    assert refusal(client, new_method(Q.Declare, passive=True)) == "NOT_FOUND - no queue '' in vhost '/'"
+
+
+def test_what_the_server_named_is_declared_again_passively_only(client: Client) -> None:
+    name = client.declare("", exclusive=True).queue
+    assert client.declare(name, passive=True).queue == name
+    assert refusal(client, new_method(Q.Declare, queue=name, exclusive=True)) == (
+        f"ACCESS_REFUSED - queue name '{name}' contains reserved prefix 'amq.*'"
+    )
+
+
+def test_an_exclusive_queue_is_transient_whatever_it_was_declared_as(client: Client) -> None:
+    client.declare("q", exclusive=True, durable=True)
+    assert client.declare("q", exclusive=True, durable=False).queue == "q"
+    assert client.declare("q", exclusive=True, durable=True).queue == "q"
+
+
+@pytest.mark.parametrize(("queue", "exchange"), [("none", "amq.direct"), ("q", "none"), ("none", "none")])
+def test_a_binding_needs_both_ends_and_an_unbinding_none(client: Client, queue: str, exchange: str) -> None:
+    client.declare("q")
+    assert isinstance(client.call(1, new_method(Q.Unbind, queue=queue, exchange=exchange)), Q.UnbindOk)
+    missing = "queue 'none'" if exchange != "none" else "exchange 'none'"
+    bind = new_method(Q.Bind, queue=queue, exchange=exchange)
+    assert refusal(client, bind) == f"NOT_FOUND - no {missing} in vhost '/'"
+
+
+def test_bindings_of_anothers_exclusive_queue_are_locked_like_itself(broker: BrokerHarness, client: Client) -> None:
+    client.declare("q", exclusive=True)
+    client.call(1, new_method(Q.Bind, queue="q", exchange="amq.direct", routing_key="k"))
+    other = broker.connect()
+    never = new_method(Q.Unbind, queue="q", exchange="amq.direct", routing_key="never bound")
+    assert isinstance(other.call(1, never), Q.UnbindOk)
+    unbind = new_method(Q.Unbind, queue="q", exchange="amq.direct", routing_key="k")
+    assert refusal(other, unbind).startswith("RESOURCE_LOCKED - cannot obtain")
+    third = broker.connect()
+    bind = new_method(Q.Bind, queue="q", exchange="amq.direct", routing_key="z")
+    assert refusal(third, bind).startswith("RESOURCE_LOCKED - cannot obtain")
 
 
 def test_generated_names_differ(client: Client) -> None:
@@ -93,6 +133,16 @@ def test_delete_on_condition(client: Client, bit: str, why: str) -> None:
     )
 
 
+def test_delete_on_both_conditions_looks_at_messages_first(client: Client) -> None:
+    client.declare("q")
+    client.call(1, new_method(commands.Basic.Qos, prefetch_count=1))
+    client.send(1, new_method(commands.Basic.Consume, queue="q"))
+    for _ in range(2):
+        client.publish("q", b"x")
+    client.received.clear()
+    assert refusal(client, new_method(Q.Delete, queue="q", if_empty=True, if_unused=True)).endswith("not empty")
+
+
 def test_nowait_is_not_answered(client: Client) -> None:
     client.send(1, new_method(Q.Declare, queue="q", nowait=True))
     client.send(1, new_method(Q.Bind, queue="q", exchange="amq.direct", nowait=True))
@@ -136,5 +186,16 @@ def test_bindings_of_one_queue_are_limited() -> None:
     )
 
 
-def test_declaring_the_name_of_a_reply_that_nobody_waits_for_is_404(client: Client) -> None:
-    assert refusal(client, new_method(Q.Declare, queue="amq.rabbitmq.reply-to.x", passive=True)).startswith("NOT_FOUND")
+@pytest.mark.parametrize("passive", [False, True])
+@pytest.mark.parametrize("name", ["amq.rabbitmq.reply-to.x", "amq.rabbitmq.reply-toX"])
+def test_declaring_the_name_of_a_reply_that_nobody_waits_for_is_404(client: Client, name: str, passive: bool) -> None:
+    assert refusal(client, new_method(Q.Declare, queue=name, passive=passive)).startswith("NOT_FOUND")
+
+
+@pytest.mark.parametrize("passive", [False, True])
+def test_the_name_that_replies_are_asked_for_by_is_always_there(client: Client, passive: bool) -> None:
+    name = "amq.rabbitmq.reply-to"
+    client.send(1, new_method(Q.Declare, queue=name, passive=passive, nowait=True))
+    assert client.received == []
+    answer = client.declare(name, passive=passive)
+    assert (answer.queue, answer.message_count, answer.consumer_count) == (name, 0, 1)

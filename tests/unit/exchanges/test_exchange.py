@@ -169,6 +169,8 @@ def test_type_is_compared_first_and_arguments_last() -> None:
         ("yy", "zz", "received 'yy' but current is 'zz'"),
         (1, "zz", "received '1' but current is 'zz'"),
         (1.5, "zz", "received '1.5' but current is 'zz'"),
+        (Timestamp(5), "zz", "received '5' but current is 'zz'"),
+        ({"a": 1}, "zz", "received '{'a': 1}' but current is 'zz'"),
         (True, "zz", "received 'true' but current is 'zz'"),
     ],
 )
