@@ -31,8 +31,12 @@ from amqpd.store.log import Log
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.recovered import Recovered
 from amqpd.store.topology import Topology
+from amqpd.vhosts.access import User
 from amqpd.vhosts.changes import Changes
-from amqpd.vhosts.restore import restore_access, restore_vhosts
+from amqpd.vhosts.definitions import apply_definitions
+from amqpd.vhosts.definitions_reader import DefinitionsReader
+from amqpd.vhosts.policies import Policy
+from amqpd.vhosts.restore import DEFAULT_USER, restore_access, restore_vhosts
 from amqpd.vhosts.vhost import VHost
 from amqpd.wire.outbox import Outbox
 
@@ -60,6 +64,8 @@ class Broker:
         self.access = restore_access(topology, limits, self.changes, entropy)
         self.vhosts = restore_vhosts(topology, recovered, limits, self.agenda, self.changes)
         self.connections: dict[int, Connection] = {}
+        # True until definitions had their chance to say who may log in.
+        self._is_first_start = len(topology.users) == 0
         self._log = log
         self._entropy = entropy
         self._commits = Commits(log.mark - 1)
@@ -280,6 +286,37 @@ class Broker:
             if connection.session is not None:
                 connection.session.unblock()
         self._finish()
+
+    def load_definitions(self, document: object, is_whole: bool = False) -> list[str]:
+        """Make what the document, decoded JSON in RabbitMQ's form, defines; returns what the operator should know.
+
+        Raises DefinitionsError, and then nothing has changed. `is_whole`: the document is all there is to policies, so
+        others go; and users in it stand in the place of the one that a first start makes.
+        """
+        agenda = self.agenda
+        reader = DefinitionsReader(self.vhosts, self.access, self.changes, self.limits, agenda, self._entropy)
+        definitions = reader.read(document)
+        apply_definitions(definitions, self.vhosts, self.access, self.changes, is_whole)
+        if is_whole and self._is_first_start and len(definitions.users) > 0:
+            self._forget_default_user(definitions.users)
+        self._is_first_start = False
+        self._finish()
+        return definitions.notices
+
+    def _forget_default_user(self, users: list[User]) -> None:
+        """RabbitMQ: a node that starts with definitions has no user whose password everybody knows."""
+        if DEFAULT_USER not in [user.name for user in users] and self.access.delete_user(DEFAULT_USER):
+            self.changes.delete_user(DEFAULT_USER)
+
+    def set_policy(self, policy: Policy) -> None:
+        """Live at once, also for what is in the queues. `checked_policy` makes one from somebody's input."""
+        self.vhosts[policy.vhost].set_policy(policy)
+        self._finish()
+
+    def delete_policy(self, vhost: str, name: str, is_operator: bool) -> bool:
+        deleted = self.vhosts[vhost].delete_policy(name, is_operator)
+        self._finish()
+        return deleted
 
     def shut_down(self) -> None:
         """Tell every client why its connection ends."""

@@ -44,6 +44,9 @@ class Config:
     tls_key: Path | None = None
     # With a CA every TLS client must show a certificate that it signed.
     tls_ca: Path | None = None
+    # Vhosts, users, permissions, exchanges, queues, bindings and policies, as RabbitMQ exports them; loaded at start and
+    # on SIGHUP.
+    definitions: Path | None = None
     management: Address | None = Address("127.0.0.1", 15672)
     log_level: str = "info"
     log_format: str = "human"
@@ -138,6 +141,7 @@ SETTINGS: Final[dict[str, Callable[[object], object]]] = {
     "tls_cert": _path,
     "tls_key": _path,
     "tls_ca": _path,
+    "definitions": _path,
     "management": _optional_address,
     "log_level": _one_of(LOG_LEVELS),
     "log_format": _one_of(LOG_FORMATS),

@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 import time
+from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
@@ -32,6 +33,10 @@ def send(customer: str) -> None:
         raise ConnectionError("the mail server says no")
 
 
+def persistent(body: bytes, **properties: Any) -> aio_pika.Message:
+    return aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, **properties)
+
+
 def deaths(message: AbstractIncomingMessage, queue: str) -> int:
     """How often the message has left `queue` by itself: the broker counts, in the header x-death."""
     return sum(death["count"] for death in message.headers.get("x-death", []) if death["queue"] == queue)
@@ -40,7 +45,7 @@ def deaths(message: AbstractIncomingMessage, queue: str) -> int:
 async def work(message: AbstractIncomingMessage, channel: AbstractChannel) -> None:
     customer = message.body.decode()
     retries = deaths(message, "mail.wait")
-    # The retry is published and the failed delivery acked, or neither: no crash loses or doubles a mail.
+    # The retry is published and the failed delivery acked, or neither: no crash loses or doubles a retry.
     async with channel.transaction():
         try:
             send(customer)
@@ -51,12 +56,7 @@ async def work(message: AbstractIncomingMessage, channel: AbstractChannel) -> No
                 return
             delay = SECONDS * 2**retries
             say(f"{customer}: {error}, again in {delay:g} s")
-            later = aio_pika.Message(
-                message.body,
-                headers=message.headers,
-                expiration=delay,
-                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            )
+            later = persistent(message.body, headers=message.headers, expiration=delay)
             await channel.default_exchange.publish(later, "mail.wait")
         else:
             say(f"{customer}: sent at try {retries + 1}")
@@ -79,10 +79,10 @@ async def main() -> None:
         consuming = await working.get_queue(mail.name)
         await consuming.consume(lambda message: work(message, working))
 
-        await publishing.default_exchange.publish(aio_pika.Message(b"Ada"), mail.name)
+        await publishing.default_exchange.publish(persistent(b"Ada"), mail.name)
         # Bob's first wait begins behind Ada's long one and is over before it: a message expires wherever it stands.
         await asyncio.sleep(SECONDS * 3.5)
-        await publishing.default_exchange.publish(aio_pika.Message(b"Bob"), mail.name)
+        await publishing.default_exchange.publish(persistent(b"Bob"), mail.name)
 
         async with dead.iterator() as letters:
             given_up = await anext(letters)

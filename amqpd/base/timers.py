@@ -83,6 +83,9 @@ class TimingWheel:
                 for timer in due:
                     if timer.is_done():
                         self._done_count -= 1
+                    elif timer.due_ms > now_ms:
+                        # Beyond the wheels' span when it was added, or given another time since.
+                        self.add(timer)
                     else:
                         timer.fire()
 

@@ -36,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--tls-cert", metavar="FILE", help="the server's certificate chain, PEM")
     flags.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
     flags.add_argument("--tls-ca", metavar="FILE", help="clients must show a certificate signed by this CA")
+    flags.add_argument(
+        "--definitions", metavar="FILE", help="RabbitMQ's definitions in JSON, loaded at start and on SIGHUP"
+    )
     management = flags.add_mutually_exclusive_group()
     management.add_argument(
         "--management", metavar="HOST:PORT", help="for the management API; nothing listens there yet"

@@ -62,9 +62,9 @@ KNOWN: Final[dict[str, str]] = {
     "x-queue-leader-locator": _LEADER_LOCATOR,
 }
 
-# What a type does not know and RabbitMQ refuses there. It also refuses x-delivery-limit (and until 4.0
-# x-queue-leader-locator) for classic queues, and until 4.3 x-max-priority for quorum queues: here every queue counts
-# deliveries and has priorities, and a client of a newer RabbitMQ is no worse off.
+# What a type does not know and RabbitMQ refuses there. RabbitMQ 3.10 also refuses x-delivery-limit and
+# x-queue-leader-locator for classic queues, and x-max-priority for quorum queues: here every queue counts deliveries and
+# has priorities, and newer RabbitMQs take the locator.
 _STREAM_ARGUMENTS: Final = ("x-max-age", "x-stream-max-segment-size-bytes", "x-initial-cluster-size")
 FOREIGN: Final[dict[str, tuple[str, ...]]] = {
     CLASSIC: (

@@ -33,9 +33,11 @@ def retime(queue: Queue, old_ttl_ms: i64, agenda: Agenda) -> None:
 def retime_unacked(entry: Entry, agenda: Agenda) -> None:
     """A message that was delivered while its queue may have had another TTL, and comes back.
 
-    One that was never logged keeps the deadline that it has: which TTL it got that from is forgotten.
+    One that was never logged keeps a deadline that it has: which TTL it got that from is forgotten.
     """
-    if entry.message.enqueued_ms != 0:
+    message = entry.message
+    stays = effective_ttl_ms(entry.queue.options.message_ttl_ms, message.ttl_ms) < 0
+    if stays or message.enqueued_ms != 0 or entry.due_ms == 0:
         _move_deadline(entry, arrived_ms(entry.message, agenda.monotonic_ms, agenda.wall_ms), agenda)
 
 

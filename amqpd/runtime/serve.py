@@ -2,7 +2,9 @@
 
 Owns the start and stop order and the exit code. Does not own turns, sockets, files or the core: it joins them.
 
-    start   logs, certificates, data directory (locked), addresses bound, recovery, core, writer, listening, ready line
+    start   logs, certificates, data directory (locked), addresses bound, recovery, core, definitions, writer, listening,
+            ready line
+    SIGHUP  the definitions file once more
     stop    stop listening, 320 to every client, let them answer, everything synced, last checkpoint, clean-stop marker, exit 0
 
 Invariant: nothing listens before recovery has ended; whatever goes wrong before the ready line is one sentence and an exit
@@ -31,6 +33,7 @@ from amqpd.broker import Broker
 from amqpd.config import Address, Config
 from amqpd.runtime import logs
 from amqpd.runtime.admission import Admission
+from amqpd.runtime.definitions_file import BadDefinitions, load_definitions
 from amqpd.runtime.files import DataDirectory, DataDirectoryRefused
 from amqpd.runtime.log_writer import DiskEvents
 from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind, is_loopback, listen
@@ -111,6 +114,7 @@ class Server:
             time.monotonic_ns() // 1_000_000,
             time.time_ns() // 1_000_000,
         )
+        self._load_definitions()
         writer = directory.start_writer(recovered, HopToLoop(loop, self))
         self.turn = Turn(loop, self.broker, writer, logs.Notices(logger))
         self.upkeep = Upkeep(loop, self.turn, writer)
@@ -122,6 +126,7 @@ class Server:
         self._loop.set_exception_handler(self._on_loop_error)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload)
         # Everything that lives now lives for long. Messages make no cycles, so that looking for some among millions of
         # them is wasted: see docs/decisions/0004. Connections do: Watch collects after many were lost.
         gc.collect()
@@ -139,6 +144,23 @@ class Server:
         if self._failure is not None:
             return self._give_up(self._failure)
         return await self._stop()
+
+    def _load_definitions(self) -> None:
+        path = self._config.definitions
+        if path is not None:
+            for notice in load_definitions(self.broker, path):
+                self._logger.warning("%s", notice)
+            self._logger.info("definitions loaded from %s", path)
+
+    def _reload(self) -> None:
+        if self._config.definitions is None:
+            self._logger.info("SIGHUP: there is no definitions file to load again")
+            return
+        self.turn.begin()
+        try:
+            self._load_definitions()
+        except BadDefinitions as error:
+            self._logger.error("%s; everything stays as it was", error)
 
     async def _listen(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
         config = self._config
@@ -249,7 +271,7 @@ def serve(config: Config) -> int:
         raise_file_limit(config.limits.connections_max, logger)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(config, directory, bound, logger))
-    except (CannotListen, DataDirectoryRefused, TlsError, UnknownFormat) as error:
+    except (BadDefinitions, CannotListen, DataDirectoryRefused, TlsError, UnknownFormat) as error:
         return _refuse(str(error), EXIT_CANNOT_START)
     except Corrupt as error:
         return _refuse(f"the log is damaged: {error}", EXIT_DAMAGED)

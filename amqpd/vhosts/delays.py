@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqpd.base.message import Message
+from amqpd.exchanges.delayed import DelayedExchange
 from amqpd.exchanges.exchange import Exchange
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import QueueOptions
@@ -160,9 +161,10 @@ class Delays:
             self._changes.put_queue(vhost.name, queue_id, name, False, EMPTY_TABLE)
 
     def end(self, exchange: Exchange) -> None:
-        """From now on it routes at once; what waits goes on waiting."""
-        exchange.delays = False
-        self._vhost.routes.drop()
+        """From now on it routes at once, unless its type is to delay; what waits goes on waiting."""
+        if exchange.delays and not isinstance(exchange, DelayedExchange):
+            exchange.delays = False
+            self._vhost.routes.drop()
 
     def restore(self, queue: Queue) -> None:
         name = queue.name[len(HIDDEN_PREFIX) :]

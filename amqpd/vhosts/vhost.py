@@ -47,7 +47,7 @@ class VHost:
         self._reply_queues: dict[str, Queue] = {}
         # Bindings by where they lead: (is an exchange, name) -> bindings by their key.
         self._bindings_to: dict[tuple[bool, str], dict[tuple[str, bytes], Binding]] = {}
-        self._binding_count: i64 = 0
+        self.binding_count: i64 = 0
         # Queues with x-expires, looked at on every tick.
         self._expiring: dict[str, Queue] = {}
         self._limits = limits
@@ -295,9 +295,9 @@ class VHost:
         source.check_binding(binding, self._limits)
         if queue is not None:
             check_queue_owner(queue, connection_number, self.name)
-        if self._binding_count >= self._limits.bindings_max:
+        if self.binding_count >= self._limits.bindings_max:
             raise PreconditionFailed(
-                f"vhost '{self.name}' has {int(self._binding_count)} bindings, the most it may have"
+                f"vhost '{self.name}' has {int(self.binding_count)} bindings, the most it may have"
             )
         if not self.restore_binding(binding):
             return
@@ -312,7 +312,7 @@ class VHost:
             return False
         target = (binding.to_exchange, binding.destination)
         self._bindings_to.setdefault(target, {})[(binding.source, binding.key)] = binding
-        self._binding_count += 1
+        self.binding_count += 1
         return True
 
     def unbind(self, binding: Binding, connection_number: i64 = 0) -> None:
@@ -342,7 +342,7 @@ class VHost:
         if bindings is None:
             return
         if bindings.pop((binding.source, binding.key), None) is not None:
-            self._binding_count -= 1
+            self.binding_count -= 1
         if len(bindings) == 0:
             self._bindings_to.pop(target, None)
 
@@ -350,7 +350,7 @@ class VHost:
         """Remove every binding that leads to a name that is gone. Returns auto-delete exchanges left without one."""
         unused: dict[str, Exchange] = {}
         bindings = self._bindings_to.pop((to_exchange, name), {})
-        self._binding_count -= len(bindings)
+        self.binding_count -= len(bindings)
         for binding in bindings.values():
             source = self.exchanges.get(binding.source)
             if source is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -52,8 +53,10 @@ class Probe:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
+        # `-m` finds the tests in the checkout, whichever amqpd is under test: the probe itself uses none.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
+            *self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment
         )
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), 20)

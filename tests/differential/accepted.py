@@ -52,9 +52,60 @@ _REPLY_TAG: Final = (
 
 _REPLY_RETURNED: Final = "A reply that arrives was routed: returning it is a mistake that RabbitMQ mended in 4.2."
 
+_REPLY_IN_TX: Final = (
+    "What a transaction publishes waits for its commit, as AMQP has it, replies too; RabbitMQ lets a reply out at "
+    "once, and a rollback cannot take it back."
+)
+
+_ARGUMENTS_OF_NEWER_QUEUES: Final = (
+    "Every queue of amqpd counts deliveries, and newer RabbitMQs take x-queue-leader-locator for classic queues: "
+    "a client that brings them is served, where RabbitMQ 3.10 refuses."
+)
+
 _TURN: Final = (
     "Consumers held up together by a global prefetch go on in turn after it; AMQP does not say with whom, "
     "RabbitMQ begins with another."
+)
+
+_ON_TIME: Final = (
+    "RabbitMQ looks for expired messages at the head of the queue only: behind a longer TTL they stay, and are counted. "
+    "amqpd's are gone in time wherever they stand."
+)
+
+_TTL_LIVE: Final = (
+    "RabbitMQ fixes the deadline of a message when it arrives, so a new TTL is for later messages only; amqpd's TTLs "
+    "apply at once, to what is in the queue too."
+)
+
+_LAST_DEATH: Final = "x-last-death-* came with RabbitMQ 3.13; clients of newer brokers read them."
+
+_HEADERS_KEPT: Final = (
+    "RabbitMQ sorts the headers of a dead letter, and an x-death table when it is not the first; amqpd leaves them in "
+    "the order in which they were sent, and puts its own behind them. The values are the same. (x-last-death-* as above.)"
+)
+
+_DEATHS_IN_ORDER: Final = (
+    "x-death has the newest death first, as RabbitMQ's documentation says; RabbitMQ 3.10 turns the older ones round at "
+    "each death, which makes a zigzag of them."
+)
+
+_NOT_LOST: Final = (
+    "RabbitMQ loses a dead letter that its target refuses; amqpd keeps it in the source and tries again until there is "
+    "room."
+)
+
+_KEPT_BY_NONE: Final = (
+    "A publish that is nacked is in no queue of amqpd, so publishing it again makes no duplicates; RabbitMQ leaves it in "
+    "the queues that had room."
+)
+
+_TX_ATOMIC: Final = "A transaction that is refused leaves nothing behind; RabbitMQ keeps what had room."
+
+_LOWEST_FIRST: Final = "A full priority queue drops its least important message; RabbitMQ drops the most important one."
+
+_NO_GET: Final = (
+    "basic.get would go past the single active consumer and so past the order that it is there for; RabbitMQ refuses it "
+    "for quorum queues only."
 )
 
 ACCEPTED: Final[dict[str, Accepted]] = {
@@ -291,6 +342,15 @@ ACCEPTED: Final[dict[str, Accepted]] = {
             "+B.1 < nothing",
         ),
     ),
+    "reply_in_a_transaction_does_not_wait_for_the_commit": Accepted(
+        _REPLY_IN_TX,
+        (
+            "-A.1 < basic.deliver consumer_tag='replies' delivery_tag=1 redelivered=0 exchange='' routing_key='<reply-to 1>' {} 'answer'",
+            "+A.1 < nothing",
+            "-A.1 < nothing",
+            "+A.1 < basic.deliver consumer_tag='replies' delivery_tag=1 redelivered=0 exchange='' routing_key='<reply-to 1>' {} 'answer'",
+        ),
+    ),
     "global_prefetch_is_shared_by_the_consumers_of_a_channel": Accepted(
         _TURN,
         (
@@ -300,6 +360,99 @@ ACCEPTED: Final[dict[str, Accepted]] = {
             "+A.1 < basic.deliver consumer_tag='two' delivery_tag=4 redelivered=0 exchange='' routing_key='q' {} '4'",
             "+A.1 < basic.deliver consumer_tag='one' delivery_tag=5 redelivered=0 exchange='' routing_key='q' {} '5'",
             "+A.1 < basic.deliver consumer_tag='two' delivery_tag=6 redelivered=0 exchange='' routing_key='q' {} '6'",
+        ),
+    ),
+    "dead_letter_tells_of_its_last_death_too": Accepted(
+        _LAST_DEATH,
+        (
+            "-A.1 < basic.get-ok delivery_tag=2 redelivered=0 exchange='' routing_key='dead' message_count=0 {headers={x-death: A[F{count: l:1, reason: S'rejected', queue: S'q', time: T:<now>, exchange: S'', routing-keys: A[S'q']}], x-first-death-exchange: S'', x-first-death-queue: S'q', x-first-death-reason: S'rejected'}} 'a'",
+            "+A.1 < basic.get-ok delivery_tag=2 redelivered=0 exchange='' routing_key='dead' message_count=0 {headers={x-death: A[F{count: l:1, reason: S'rejected', queue: S'q', time: T:<now>, exchange: S'', routing-keys: A[S'q']}], x-first-death-exchange: S'', x-first-death-queue: S'q', x-first-death-reason: S'rejected', x-last-death-exchange: S'', x-last-death-queue: S'q', x-last-death-reason: S'rejected'}} 'a'",
+        ),
+    ),
+    "headers_of_a_dead_letter_come_in_an_order": Accepted(
+        _HEADERS_KEPT,
+        (
+            "-A.1 < basic.get-ok delivery_tag=3 redelivered=0 exchange='' routing_key='end' message_count=0 {headers={alpha: I:2, x-death: A[F{count: l:1, exchange: S'', queue: S'middle', reason: S'rejected', routing-keys: A[S'middle'], time: T:<now>}, F{count: l:1, reason: S'rejected', queue: S'q', time: T:<now>, exchange: S'', routing-keys: A[S'q']}], x-first-death-exchange: S'', x-first-death-queue: S'q', x-first-death-reason: S'rejected', zulu: I:1}} 'a'",
+            "+A.1 < basic.get-ok delivery_tag=3 redelivered=0 exchange='' routing_key='end' message_count=0 {headers={zulu: I:1, alpha: I:2, x-death: A[F{count: l:1, reason: S'rejected', queue: S'middle', time: T:<now>, exchange: S'', routing-keys: A[S'middle']}, F{count: l:1, reason: S'rejected', queue: S'q', time: T:<now>, exchange: S'', routing-keys: A[S'q']}], x-first-death-exchange: S'', x-first-death-queue: S'q', x-first-death-reason: S'rejected', x-last-death-exchange: S'', x-last-death-queue: S'middle', x-last-death-reason: S'rejected'}} 'a'",
+        ),
+    ),
+    "chain_of_ten_queues_tells_ten_deaths": Accepted(
+        _DEATHS_IN_ORDER,
+        (
+            "-A.1 = end got exchange='' routing_key='end' {headers={x-death: A[F{count: l:1, exchange: S'', queue: S'stage 10', reason: S'expired', routing-keys: A[S'stage 10'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 8', reason: S'expired', routing-keys: A[S'stage 8'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 6', reason: S'expired', routing-keys: A[S'stage 6'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 4', reason: S'expired', routing-keys: A[S'stage 4'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 2', reason: S'expired', routing-keys: A[S'stage 2'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 1', reason: S'expired', routing-keys: A[S'stage 1'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 3', reason: S'expired', routing-keys: A[S'stage 3'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 5', reason: S'expired', routing-keys: A[S'stage 5'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 7', reason: S'expired', routing-keys: A[S'stage 7'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 9', reason: S'expired', routing-keys: A[S'stage 9'], time: T:<now>}], x-first-death-exchange: S'', x-first-death-queue: S'stage 1', x-first-death-reason: S'expired'}} 'a'",
+            "+A.1 = end got exchange='' routing_key='end' {headers={x-death: A[F{count: l:1, exchange: S'', queue: S'stage 10', reason: S'expired', routing-keys: A[S'stage 10'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 9', reason: S'expired', routing-keys: A[S'stage 9'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 8', reason: S'expired', routing-keys: A[S'stage 8'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 7', reason: S'expired', routing-keys: A[S'stage 7'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 6', reason: S'expired', routing-keys: A[S'stage 6'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 5', reason: S'expired', routing-keys: A[S'stage 5'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 4', reason: S'expired', routing-keys: A[S'stage 4'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 3', reason: S'expired', routing-keys: A[S'stage 3'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 2', reason: S'expired', routing-keys: A[S'stage 2'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 1', reason: S'expired', routing-keys: A[S'stage 1'], time: T:<now>}], x-first-death-exchange: S'', x-first-death-queue: S'stage 1', x-first-death-reason: S'expired'}} 'a'",
+        ),
+    ),
+    "dead_letter_that_was_refused_arrives_when_there_is_room": Accepted(
+        _NOT_LOST,
+        (
+            "-A.1 = dead has 0 ready",
+            "+A.1 = dead has 1 ready",
+        ),
+    ),
+    "message_that_one_queue_refuses_is_kept_by_none": Accepted(
+        _KEPT_BY_NONE,
+        (
+            "-A.1 = other held: 'a'",
+            "+A.1 = other held: nothing",
+        ),
+    ),
+    "refused_message_of_a_transaction": Accepted(
+        _TX_ATOMIC,
+        (
+            "-A.1 = q held: 'a'",
+            "+A.1 = q held: nothing",
+        ),
+    ),
+    "new_ttl_applies_to_what_is_in_the_queue": Accepted(
+        _TTL_LIVE,
+        (
+            "-A.1 = q has 2 ready",
+            "-A.1 = q held: 'a' 'b'",
+            "+A.1 = q has 0 ready",
+            "+A.1 = q held: nothing",
+        ),
+    ),
+    "full_queue_of_several_levels_drops_by_level": Accepted(
+        _LOWEST_FIRST,
+        (
+            "-A.1 = q held: '5 c' '1 a'",
+            "+A.1 = q held: '9 b' '5 c'",
+        ),
+    ),
+    "classic_queue_and_a_leader_locator": Accepted(
+        _ARGUMENTS_OF_NEWER_QUEUES,
+        (
+            "-A.1 < channel.close reply_code=406 reply_text='PRECONDITION_FAILED - invalid arg 'x-queue-leader-locator' for queue 'q' in vhost '/' of queue type rabbit_classic_queue' class_id=50 method_id=10",
+            "+A.1 < queue.declare-ok queue='q' message_count=0 consumer_count=0",
+        ),
+    ),
+    "classic_queue_and_a_delivery_limit": Accepted(
+        _ARGUMENTS_OF_NEWER_QUEUES,
+        (
+            "-A.1 < channel.close reply_code=406 reply_text='PRECONDITION_FAILED - invalid arg 'x-delivery-limit' for queue 'q' in vhost '/' of queue type rabbit_classic_queue' class_id=50 method_id=10",
+            "+A.1 < queue.declare-ok queue='q' message_count=0 consumer_count=0",
+        ),
+    ),
+    "get_from_a_queue_with_a_single_active_consumer_is_405": Accepted(
+        _NO_GET,
+        (
+            "-A.1 < basic.get-ok delivery_tag=1 redelivered=0 exchange='' routing_key='q' message_count=0 {} 'a'",
+            "+A.1 < channel.close reply_code=405 reply_text='RESOURCE_LOCKED - cannot obtain access to queue 'q' in vhost '/'. basic.get operation not supported by queues with single active consumer' class_id=60 method_id=70",
+        ),
+    ),
+    "get_is_405_with_a_consumer_too": Accepted(
+        _NO_GET,
+        (
+            "-A.1 < basic.get-empty",
+            "+A.1 < channel.close reply_code=405 reply_text='RESOURCE_LOCKED - cannot obtain access to queue 'q' in vhost '/'. basic.get operation not supported by queues with single active consumer' class_id=60 method_id=70",
+        ),
+    ),
+    "message_expires_wherever_it_stands_in_the_queue": Accepted(
+        _ON_TIME,
+        (
+            "-A.1 = q has 2 ready",
+            "+A.1 = q has 1 ready",
         ),
     ),
 }

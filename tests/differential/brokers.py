@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from .session import Address
+from .control import DefinitionsControl, HttpControl
+from .session import Address, Session
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 90.0
@@ -63,8 +64,10 @@ def rabbitmq() -> Iterator[Address]:
             "was recorded with), or compare with the recorded transcript: tests/differential/run --golden"
         )
     with tempfile.TemporaryDirectory(prefix="amqpd-differential-rabbitmq-") as folder:
-        port, plugins = free_port(), Path(folder, "plugins")
-        plugins.write_text("[].\n")
+        port, http_port = free_port(), free_port()
+        plugins, configuration = Path(folder, "plugins"), Path(folder, "rabbitmq.conf")
+        plugins.write_text("[rabbitmq_management].\n")
+        configuration.write_text(f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {http_port}\n")
         environment = os.environ | {
             "HOME": folder,
             "RABBITMQ_NODENAME": f"differential-{port}@localhost",
@@ -74,11 +77,12 @@ def rabbitmq() -> Iterator[Address]:
             "RABBITMQ_MNESIA_BASE": str(Path(folder, "mnesia")),
             "RABBITMQ_LOG_BASE": str(Path(folder, "log")),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
-            "RABBITMQ_CONFIG_FILE": str(Path(folder, "none")),
+            "RABBITMQ_CONFIG_FILE": str(configuration),
             "RABBITMQ_CONF_ENV_FILE": str(Path(folder, "none-env")),
         }
-        with _running("RabbitMQ", [command], environment, Path(folder, "output"), port) as address:
-            yield address
+        with _running("RabbitMQ", [command], environment, Path(folder, "output"), port) as (address, _):
+            _await_port("RabbitMQ's HTTP API", http_port)
+            yield address._replace(control=HttpControl(http_port))
 
 
 @contextmanager
@@ -90,21 +94,37 @@ def amqpd() -> Iterator[Address]:
         if command[0] == sys.executable:
             environment["PYTHONPATH"] = str(ROOT)
             environment.pop("PYTHONSAFEPATH", None)
-        command += ["serve", "--amqp", f"127.0.0.1:{port}", "--no-management", "--data-dir", str(Path(folder, "data"))]
-        with _running("amqpd", command, environment, Path(folder, "output"), port) as address:
-            yield address
+        control = None
+        definitions = Path(folder, "definitions.json")
+        serve = ["serve", "--amqp", f"127.0.0.1:{port}", "--no-management", "--data-dir", str(Path(folder, "data"))]
+        if _has_definitions(command, environment):
+            control = DefinitionsControl(definitions)
+            serve += ["--definitions", str(definitions)]
+        with _running("amqpd", command + serve, environment, Path(folder, "output"), port) as (address, process_id):
+            if control is not None:
+                control.process_id = process_id
+                control.exchange_exists = Session(address).has_exchange
+            yield address._replace(control=control)
+
+
+def _has_definitions(command: list[str], environment: dict[str, str]) -> bool:
+    """Whether this amqpd takes policies from a file."""
+    found = subprocess.run(
+        [*command, "serve", "--help"], env=environment, capture_output=True, text=True, timeout=START_S
+    )
+    return "--definitions" in found.stdout
 
 
 @contextmanager
 def _running(
     name: str, command: list[str], environment: dict[str, str], output_path: Path, port: int
-) -> Iterator[Address]:
+) -> Iterator[tuple[Address, int]]:
     with output_path.open("wb") as output:
         # In a group of its own, so that everything it starts goes with it.
         process = _start(command, environment, output)
         try:
             _await(name, process, output_path, port)
-            yield Address("127.0.0.1", port)
+            yield Address("127.0.0.1", port), process.pid
         finally:
             _stop(process)
 
@@ -120,13 +140,27 @@ def _await(name: str, process: subprocess.Popen[bytes], output_path: Path, port:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.1)
+        if _is_listening(port):
+            return
+        time.sleep(0.1)
     tail = output_path.read_text(errors="replace")[-2000:]
     raise CannotStart(f"{name} does not come up on port {port}; the end of what it said:\n{tail}")
+
+
+def _await_port(name: str, port: int) -> None:
+    deadline = time.monotonic() + START_S
+    while not _is_listening(port):
+        if time.monotonic() > deadline:
+            raise CannotStart(f"{name} does not come up on port {port}")
+        time.sleep(0.1)
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -77,7 +77,17 @@ class Result(NamedTuple):
     slowest: list[tuple[float, str]]
 
 
+# Groups that need more than AMQP.
+NEEDS_CONTROL = ("policies",)
+
+
+def can_run(behaviour: Behaviour, address: Address) -> bool:
+    return address.control is not None or behaviour.group not in NEEDS_CONTROL
+
+
 def run(behaviours: list[Behaviour], address: Address, workers_count: int = WORKERS_COUNT) -> Result:
+    """The transcripts; behaviours that this broker gives no means for are left out."""
+    behaviours = [behaviour for behaviour in behaviours if can_run(behaviour, address)]
     begun = time.monotonic()
     durations: list[tuple[float, str]] = []
 

@@ -6,15 +6,17 @@ Does not own: what is said on a channel (lane, channel).
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from . import codec
 from .channel import POLL_S, Channel
 from .client import WAIT_S, Client, Event, Stuck
+from .control import Control, HttpControl, Policy
 from .lane import Lane
 from .transcript import Transcript, render_text
 
@@ -38,13 +40,18 @@ class Address(NamedTuple):
     user: str = "guest"
     password: str = "guest"
     virtual_host: str = "/"
+    # None where nothing but AMQP is spoken: behaviours of policies are left out then.
+    control: Control | None = None
 
     @classmethod
     def of(cls, url: str) -> Address:
+        """An amqp:// URL; `?management=PORT` says where RabbitMQ's HTTP API is."""
         parts = urlsplit(url)
         virtual_host = unquote(parts.path[1:]) if len(parts.path) > 1 else "/"
         user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
-        return cls(parts.hostname or "127.0.0.1", parts.port or 5672, user, password, virtual_host)
+        ports = parse_qs(parts.query).get("management", [])
+        control = HttpControl(int(ports[0]), user, password) if ports else None
+        return cls(parts.hostname or "127.0.0.1", parts.port or 5672, user, password, virtual_host, control)
 
 
 class Connection(Lane):
@@ -145,6 +152,7 @@ class Session:
         self.ended: dict[str, None] = {}
         self._clients: list[Client] = []
         self._names: dict[str, None] = {}
+        self._policies: dict[str, Policy] = {}
         self._monitor: Connection | None = None
 
     def log(self, line: str) -> None:
@@ -160,6 +168,22 @@ class Session:
         """Let time pass: for behaviours in which something is to expire, or is not to."""
         self.log(f"= {wait_ms} ms later")
         time.sleep(wait_ms / 1000)
+
+    def policy(self, label: str, target: str, definition: dict[str, Any], **options: Any) -> None:
+        """Set a policy for one queue or exchange; in force when this returns."""
+        policy = Policy(f"{label}-{self.token}", f"^{re.escape(target)}$", definition, **options)
+        said = ", ".join(f"{key}={value!r}" for key, value in (definition | options).items())
+        self.log(f"= policy {label!r} for {target!r}: {said}")
+        self._policies[label] = policy
+        self._control().set_policy(policy)
+
+    def clear_policy(self, label: str) -> None:
+        self.log(f"= policy {label!r} is cleared")
+        self._control().clear_policy(self._policies.pop(label))
+
+    def _control(self) -> Control:
+        assert self.address.control is not None
+        return self.address.control
 
     def remember(self, name: str) -> None:
         """Delete this queue or exchange in the end."""
@@ -197,6 +221,10 @@ class Session:
     def exchange_exists(self, name: str, is_expected: bool) -> None:
         self._log_existence("exchange", name, is_expected)
 
+    def has_exchange(self, name: str) -> bool:
+        """The same, once, not written down."""
+        return self._exists("exchange", name)
+
     def _log_existence(self, kind: str, name: str, is_expected: bool) -> None:
         """Look from another connection until it is as expected or the time is over; write down what is so."""
         deadline = time.monotonic() + WAIT_S / 3
@@ -229,6 +257,8 @@ class Session:
             client.close()
         if self._monitor is not None:
             self._monitor.client.close()
+        for policy in self._policies.values():
+            self._control().clear_policy(policy)
         if not self._names:
             return
         sweeper = self._anonymous()

@@ -1,4 +1,4 @@
-"""The examples are the first code that a user reads: each one runs and prints what its README paragraph shows."""
+"""The code that a user reads first: each example runs and prints what its README paragraph shows, each snippet runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ from .conftest import ROOT, Broker, wait_until
 pytestmark = pytest.mark.timeout(60)
 
 EXAMPLES = ROOT / "examples"
+FEATURES = ROOT / "docs" / "features"
+# Pages whose snippets are whole programs, and what these print.
+PRINTED = {
+    "ttl.md": ["1"],
+    "dead-letters.md": ["try 1", "try 2", "try 3", "[{'count': 1L, 'reason': 'delivery_limit', 'queue': 'work', "],
+    "priorities.md": ["payment", "alarm", "mail", "report"],
+    "length-limits.md": ["b'new'", "refused"],
+    "consumers.md": ["[('main', b'0'), ('main', b'1'), ('spare', b'2'), ('spare', b'3')]"],
+    "confirms-and-transactions.md": ["nobody has it"],
+}
 
 
 def environment(broker: Broker) -> dict[str, str]:
@@ -117,3 +127,19 @@ def test_celery_task_waits_for_its_eta_and_one_that_fails_is_retried(broker: Bro
     assert at_once < 2 <= later
     # 1 s and 2 s of back-off.
     assert retried >= 3
+
+
+@pytest.mark.parametrize("page", PRINTED)
+def test_the_snippets_of_a_page_run(broker: Broker, tmp_path: Path, page: str) -> None:
+    snippets = re.findall(r"^```python\n(.*?)^```$", (FEATURES / page).read_text(), re.MULTILINE | re.DOTALL)
+    assert snippets
+    lines = []
+    for number, snippet in enumerate(snippets):
+        script = tmp_path / f"{number}.py"
+        script.write_text(
+            snippet.replace("BlockingConnection()", f"BlockingConnection(pika.URLParameters('{broker.url}'))")
+        )
+        lines += run(broker, str(script))
+    assert len(lines) == len(PRINTED[page])
+    for line, printed in zip(lines, PRINTED[page], strict=True):
+        assert line.startswith(printed)

@@ -889,6 +889,19 @@ def full_target_with_reject_publish(s: Session) -> None:
     bodies(ch, dead, 1)
 
 
+@behaviour("dead-letters")
+def dead_letter_that_was_refused_arrives_when_there_is_room(s: Session) -> None:
+    ch = s.channel()
+    dead = ch.queue("dead", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    q = ch.queue("q", arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": dead})
+    ch.publish("", dead, b"old")
+    ch.publish("", q, b"new")
+    _reject(ch, q)
+    s.pause(100)
+    ch.drain(dead)
+    ch.counts(dead, 1)
+
+
 # Declaring
 
 

@@ -11,16 +11,17 @@ from ..registry import behaviour
 from ..session import Session
 
 
-def _queue(s: Session, max_priority: int = 9, **arguments: Any) -> tuple[Channel, str]:
+def _queue(s: Session, max_priority: int = 9, more: dict[str, Any] | None = None) -> tuple[Channel, str]:
     ch = s.channel()
-    return ch, ch.queue("q", arguments={"x-max-priority": max_priority} | arguments)
+    return ch, ch.queue("q", arguments={"x-max-priority": max_priority} | (more or {}))
 
 
 def _publish(ch: Channel, q: str, *bodies: str) -> None:
     """`3 a` is a message of priority 3; `a` alone has none."""
     for body in bodies:
         priority, _, _ = body.rpartition(" ")
-        ch.publish("", q, body.encode(), **({"priority": int(priority)} if priority else {}))
+        properties: dict[str, Any] = {"priority": int(priority)} if priority else {}
+        ch.publish("", q, body.encode(), **properties)
 
 
 @behaviour("priorities")
@@ -163,7 +164,7 @@ def purge_takes_all_levels(s: Session) -> None:
 
 @behaviour("priorities")
 def full_queue_of_one_level_drops_its_oldest(s: Session) -> None:
-    ch, q = _queue(s, **{"x-max-length": 2})
+    ch, q = _queue(s, more={"x-max-length": 2})
     _publish(ch, q, "5 a", "5 b", "5 c")
     ch.counts(q, 2)
     ch.drain(q)
@@ -171,7 +172,7 @@ def full_queue_of_one_level_drops_its_oldest(s: Session) -> None:
 
 @behaviour("priorities")
 def full_queue_of_several_levels_drops_by_level(s: Session) -> None:
-    ch, q = _queue(s, **{"x-max-length": 2})
+    ch, q = _queue(s, more={"x-max-length": 2})
     _publish(ch, q, "1 a", "9 b", "5 c")
     ch.counts(q, 2)
     ch.drain(q)
@@ -179,7 +180,7 @@ def full_queue_of_several_levels_drops_by_level(s: Session) -> None:
 
 @behaviour("priorities")
 def full_queue_refuses_a_higher_message_too(s: Session) -> None:
-    ch, q = _queue(s, **{"x-max-length": 1, "x-overflow": "reject-publish"})
+    ch, q = _queue(s, more={"x-max-length": 1, "x-overflow": "reject-publish"})
     ch.select_confirms()
     _publish(ch, q, "1 a", "9 b")
     ch.confirms()
@@ -188,7 +189,7 @@ def full_queue_refuses_a_higher_message_too(s: Session) -> None:
 
 @behaviour("priorities")
 def messages_of_each_level_expire(s: Session) -> None:
-    ch, q = _queue(s, **{"x-message-ttl": 50})
+    ch, q = _queue(s, more={"x-message-ttl": 50})
     _publish(ch, q, "1 a", "9 b", "5 c")
     s.pause(300)
     ch.counts(q, 0)

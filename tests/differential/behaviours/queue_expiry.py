@@ -216,20 +216,40 @@ def another_x_queue_version_is_406(s: Session) -> None:
 
 
 @behaviour("queue-expiry")
-def classic_queue_and_arguments_of_other_types(s: Session) -> None:
+def classic_queue_refuses_arguments_of_streams_and_quorum_queues(s: Session) -> None:
     ch = s.channel()
     for name, value in (
-        ("x-delivery-limit", 3),
-        ("x-dead-letter-strategy", "at-least-once"),
         ("x-max-age", "7D"),
         ("x-stream-max-segment-size-bytes", 1000),
         ("x-quorum-initial-group-size", 3),
-        ("x-queue-leader-locator", "client-local"),
-        ("x-queue-master-locator", "client-local"),
         ("x-initial-cluster-size", 3),
         ("x-max-in-memory-length", 3),
         ("x-max-in-memory-bytes", 3),
-        ("x-cancel-on-ha-failover", True),
     ):
-        ch.attempt("queue.declare", queue=s.name(f"q {name}"), arguments={name: value})
-        ch.attempt("queue.declare", queue=s.name(f"q {name}"))
+        ch.attempt("queue.declare", queue=s.name(name), arguments={name: value})
+
+
+@behaviour("queue-expiry")
+def classic_queue_and_a_leader_locator(s: Session) -> None:
+    ch = s.channel()
+    ch.attempt("queue.declare", queue=s.name("q"), arguments={"x-queue-leader-locator": "client-local"})
+
+
+@behaviour("queue-expiry")
+def classic_queue_and_a_delivery_limit(s: Session) -> None:
+    ch = s.channel()
+    ch.attempt("queue.declare", queue=s.name("q"), arguments={"x-delivery-limit": 3})
+
+
+@behaviour("queue-expiry")
+def classic_queue_and_a_dead_letter_strategy(s: Session) -> None:
+    ch = s.channel()
+    ch.attempt("queue.declare", queue=s.name("q"), arguments={"x-dead-letter-strategy": "at-least-once"})
+
+
+@behaviour("queue-expiry")
+def x_queue_master_locator_is_compared(s: Session) -> None:
+    ch = s.channel()
+    q = ch.queue("q", arguments={"x-queue-master-locator": "client-local"})
+    ch.attempt("queue.declare", queue=q, arguments={"x-queue-master-locator": "client-local"})
+    ch.attempt("queue.declare", queue=q)

@@ -68,9 +68,8 @@ def test_what_begins_with_amq_cannot_be_deleted_even_if_it_is_not_there(client: 
 
 
 def test_the_type_is_looked_at_before_the_name(client: Client) -> None:
-    assert refusal(client, new_method(E.Declare, exchange="", exchange_type="none")) == (
-        "COMMAND_INVALID - unknown exchange type 'none'"
-    )
+    client.send(1, new_method(E.Declare, exchange="", exchange_type="none"))
+    assert client.received[0].method.reply_text == "COMMAND_INVALID - unknown exchange type 'none'"
 
 
 def test_exchanges_lead_to_exchanges_until_they_are_unbound(client: Client) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from amqpd.base.errors import PreconditionFailed
 from amqpd.exchanges.exchange import Binding, Exchange
-from amqpd.wire.field_table import EMPTY_TABLE, FieldTable, encode_table
+from amqpd.wire.field_table import EMPTY_TABLE, FieldTable, Timestamp, encode_table
 
 WHERE = "exchange 'x' in vhost '/'"
 

@@ -36,12 +36,12 @@ def test_expires_is_acted_on(value: int) -> None:
     [
         ("x-expires", [1], [0, -1, EXPIRY_MS_MAX + 1, "1", True, 1.5, None]),
         ("x-message-ttl", [0, EXPIRY_MS_MAX], [-1, EXPIRY_MS_MAX + 1, "0"]),
-        ("x-dead-letter-exchange", ["", "x"], [1, True]),
         ("x-max-length", [0, 1 << 40], [-1, "1", 1.5]),
         ("x-max-length-bytes", [0], [-1, False]),
         ("x-max-priority", [0, 255], [-1, 256]),
         ("x-overflow", ["drop-head", "reject-publish", "reject-publish-dlx"], ["", "no", 1]),
         ("x-queue-mode", ["default", "lazy"], ["", "eager", 1]),
+        ("x-queue-leader-locator", ["client-local", "balanced"], ["", "here", 1]),
         ("x-single-active-consumer", [True, False], [1, "true"]),
         ("x-queue-type", ["classic", "quorum"], ["stream", 1]),
         ("x-queue-version", [1, 2], [0, 3, "1"]),
@@ -60,6 +60,11 @@ def test_each_argument_takes_its_values_and_no_others(key: str, good: list[objec
         ({"x-expires": 0}, "{value_zero,0}"),
         ({"x-expires": -5}, "{value_negative,-5}"),
         ({"x-expires": "5"}, '"expected integer, got longstr"'),
+        ({"x-overflow": 5}, "{unacceptable_type,signedint}"),
+        ({"x-queue-type": "stream"}, "\"unsupported queue type 'stream'\""),
+        ({"x-queue-mode": "eager"}, "\"unsupported queue mode 'eager'\""),
+        ({"x-queue-version": 3}, "\"unsupported queue version '3'\""),
+        ({"x-queue-version": -3}, "{value_negative,-3}"),
         ({"x-message-ttl": EXPIRY_MS_MAX + 1}, f"{{value_too_large,{EXPIRY_MS_MAX + 1}}}"),
         ({"x-max-priority": 256}, "{max_value_exceeded,256}"),
         ({"x-dead-letter-routing-key": "k"}, "routing_key_but_no_dlx_defined"),
@@ -67,6 +72,49 @@ def test_each_argument_takes_its_values_and_no_others(key: str, good: list[objec
 )
 def test_a_refusal_says_what_is_wrong(values: dict[str, object], fault: str) -> None:
     assert refusal(encode_table(values)) == f"invalid arg '{next(iter(values))}' for {WHERE}: {fault}"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1, "signedint"), (True, "bool"), (None, "void")])
+def test_the_dead_letter_exchange_is_named_by_a_string(value: object, shown: str) -> None:
+    assert refusal(encode_table({"x-expires": 0, "x-dead-letter-exchange": value})) == (
+        f"invalid type '{shown}' for arg 'x-dead-letter-exchange' in {WHERE}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("queue_type", "key", "value"),
+    [
+        ("classic", "x-max-age", "1D"),
+        ("classic", "x-max-in-memory-length", 1),
+        ("classic", "x-quorum-initial-group-size", "not even a number"),
+        ("quorum", "x-queue-mode", "lazy"),
+        ("quorum", "x-queue-version", 2),
+        ("quorum", "x-max-age", "1D"),
+    ],
+)
+def test_what_belongs_to_another_type_is_refused(queue_type: str, key: str, value: object) -> None:
+    table = encode_table({key: value, "x-queue-type": queue_type})
+    assert refusal(table) == f"invalid arg '{key}' for {WHERE} of queue type rabbit_{queue_type}_queue"
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("x-dead-letter-strategy", "at-least-once", "sometimes"),
+        ("x-max-in-memory-length", 0, -1),
+        ("x-quorum-initial-group-size", 3, 0),
+    ],
+)
+def test_arguments_of_quorum_queues_are_checked(key: str, good: object, bad: object) -> None:
+    assert read_options(encode_table({"x-queue-type": "quorum", key: good}), WHERE).queue_type == "quorum"
+    assert refusal(encode_table({"x-queue-type": "quorum", key: bad})).startswith(f"invalid arg '{key}' for {WHERE}: ")
+
+
+def test_every_type_counts_deliveries_and_has_priorities() -> None:
+    for queue_type in ("classic", "quorum"):
+        table = encode_table({"x-queue-type": queue_type, "x-delivery-limit": 3, "x-max-priority": 4})
+        options = read_options(table, WHERE)
+        assert (options.delivery_limit, options.max_priority) == (3, 4)
 
 
 def test_a_dead_letter_routing_key_needs_an_exchange() -> None:
@@ -82,6 +130,8 @@ def test_a_number_may_come_as_any_integer_type(tag: str) -> None:
 
 def test_the_first_bad_argument_in_the_checking_order_is_named() -> None:
     assert "'x-expires'" in refusal(encode_table({"x-max-length": -1, "x-expires": 0}))
+    assert "'x-queue-type'" in refusal(encode_table({"x-expires": 0, "x-queue-type": "none"}))
+    assert "'x-expires'" in refusal(encode_table({"x-max-age": "1D", "x-expires": 0}))
 
 
 def test_unknown_arguments_are_those_with_x_that_no_queue_knows() -> None:

@@ -5,7 +5,14 @@ import pytest
 from amqpd.base.errors import AccessRefused, AmqpError, PreconditionFailed, ResourceLocked
 from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.queue import Queue
-from amqpd.vhosts.declare import check_new_exchange_name, check_new_queue_name, check_queue_owner, check_same_queue
+from amqpd.vhosts.declare import (
+    check_deletable_exchange,
+    check_new_exchange_name,
+    check_new_queue_name,
+    check_properties_of_type,
+    check_queue_owner,
+    check_same_queue,
+)
 from amqpd.wire.field_table import FieldTable, encode_table
 from tests.fakes.core import new_agenda
 
@@ -59,6 +66,10 @@ def test_exclusiveness_that_differs_is_a_locked_resource(owner: int, exclusive: 
     )
 
 
+def test_another_owner_is_named_before_any_other_difference() -> None:
+    assert refusal(queue({"x-expires": 5}, owner=8), {}, durable=True).startswith("RESOURCE_LOCKED")
+
+
 def test_only_the_owner_may_touch_an_exclusive_queue() -> None:
     check_queue_owner(queue(), 3, "/")
     check_queue_owner(queue(owner=3), 3, "/")
@@ -96,6 +107,30 @@ def test_unknown_arguments_are_not_compared() -> None:
 def test_an_absent_queue_type_is_classic() -> None:
     assert refusal(queue({"x-queue-type": "classic"}), {}) == ""
     assert refusal(queue(), {"x-queue-type": "classic"}) == ""
+    assert refusal(queue(), {"x-queue-type": "quorum"}).endswith(
+        "received the value 'quorum' of type 'longstr' but current is none"
+    )
+    assert refusal(queue(), {"x-queue-type": None}) != ""
+
+
+@pytest.mark.parametrize(
+    ("durable", "exclusive", "auto_delete", "is_server_named", "fault"),
+    [
+        (True, False, False, True, "Cannot declare a server-named queue for type rabbit_quorum_queue"),
+        (False, True, True, False, "invalid property 'auto-delete' for queue 'q' in vhost '/'"),
+        (False, True, False, False, "invalid property 'exclusive-owner' for queue 'q' in vhost '/'"),
+        (False, False, False, False, "invalid property 'non-durable' for queue 'q' in vhost '/'"),
+    ],
+)
+def test_a_quorum_queue_is_there_to_stay(
+    durable: bool, exclusive: bool, auto_delete: bool, is_server_named: bool, fault: str
+) -> None:
+    where = "queue 'q' in vhost '/'"
+    with pytest.raises(PreconditionFailed) as caught:
+        check_properties_of_type("quorum", where, durable, exclusive, auto_delete, is_server_named)
+    assert caught.value.explanation == fault
+    check_properties_of_type("classic", where, durable, exclusive, auto_delete, is_server_named)
+    check_properties_of_type("quorum", where, True, False, False, False)
 
 
 def test_what_begins_with_amq_is_ours() -> None:
@@ -105,6 +140,9 @@ def test_what_begins_with_amq_is_ours() -> None:
         check_new_queue_name("amq.q")
     with pytest.raises(AccessRefused, match="reserved prefix"):
         check_new_exchange_name("amq.x")
+    check_deletable_exchange("amq", "/")
+    with pytest.raises(AccessRefused, match="deletion of system exchange"):
+        check_deletable_exchange("amq.x", "/")
 
 
 def test_the_difference_is_a_precondition() -> None:

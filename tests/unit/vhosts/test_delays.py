@@ -26,7 +26,7 @@ class Place:
         self.agenda.wall_ms = 1_000_000
         self.vhost = VHost("/", DEFAULTS, self.agenda, Changes(1))
         self.vhost.declare_queue("q", durable, False, False, 7, EMPTY_TABLE, False)
-        self.exchange = self.declare("x", durable)
+        self.declare("x", durable)
         self.bind("x", "q", "k")
 
     def declare(self, name: str, durable: bool = True) -> None:
@@ -280,6 +280,8 @@ def test_any_exchange_can_be_made_to_delay_and_to_cease(place: Place) -> None:
     assert not find_route(place.vhost, "amq.direct", ["k"], None).by_key_only
     place.publish("k", b"later", 1000, exchange="amq.direct")
     place.vhost.delays.end(exchange)
+    place.vhost.delays.end(place.vhost.find_exchange("x"))
+    assert place.vhost.find_exchange("x").delays
     place.publish("k", b"now", 1000, exchange="amq.direct")
     assert place.bodies() == [b"now"]
     place.advance(1000)

@@ -167,7 +167,7 @@ def test_auto_delete_cascades_along_a_long_chain() -> None:
         vhost.bind(binding(f"x{number}", f"x{number - 1}" if to_exchange else "q", to_exchange))
     vhost.delete_queue(vhost.queues["q"])
     assert len(vhost.exchanges) == len(PREDECLARED)
-    assert vhost._binding_count == 0
+    assert vhost.binding_count == 0
 
 
 def test_limits_hold_for_new_things_and_not_for_those_that_exist() -> None:
@@ -244,7 +244,7 @@ def test_a_binding_stands_at_both_its_ends_or_nowhere(steps: list[tuple[str, str
         at_sources = {(b.source, b.key) for each in vhost.exchanges.values() for b in each.bindings.values()}
         at_targets = {(b.source, b.key) for target in vhost._bindings_to.values() for b in target.values()}
         assert at_sources == at_targets
-        assert vhost._binding_count == len(at_sources)
+        assert vhost.binding_count == len(at_sources)
         for is_exchange, name in vhost._bindings_to:
             assert name in (vhost.exchanges if is_exchange else vhost.queues)
         for exchange in vhost.exchanges.values():
