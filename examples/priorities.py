@@ -33,7 +33,7 @@ async def main() -> None:
             async def work(job: AbstractIncomingMessage) -> None:
                 async with job.process():
                     print(f"{name} begins {job.body.decode():<10} priority {job.priority}", flush=True)
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(0.4)
                 done.release()
 
             await queue.consume(work)
@@ -43,6 +43,7 @@ async def main() -> None:
         await start_worker("otto")
         for _ in range(2):
             await done.acquire()
+        await asyncio.sleep(0.2)  # Both are busy again.
         print("a payment comes in", flush=True)
         await publish("payment 2")
         for _ in range(5):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pamqp import commands
 
 from amqpd.base.errors import AccessRefused, NotAllowed, NotImplementedFault, PreconditionFailed, ResourceLocked
@@ -15,11 +13,10 @@ from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.consumers import UNLIMITED
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.declare import queue_in
+from amqpd.vhosts.routing import REPLY_TO, REPLY_TO_PREFIX
 from amqpd.wire.field_table import EMPTY_TABLE, type_name
 from amqpd.wire.hot_methods import send_basic_get_ok
 from amqpd.wire.methods import encode_method, new_method, table_of
-
-REPLY_TO: Final = "amq.rabbitmq.reply-to"
 
 
 def on_basic_qos(channel: Channel, method: commands.Basic.Qos) -> None:
@@ -102,7 +99,7 @@ def _consume_replies(channel: Channel, method: commands.Basic.Consume) -> None:
     if channel.reply_queue is not None:
         raise PreconditionFailed("reply consumer already set")
     consumer_tag = _new_tag(channel, method.consumer_tag)
-    name = generated_name(channel, REPLY_TO + ".")
+    name = generated_name(channel, REPLY_TO_PREFIX)
     queue = Queue(
         0, session.vhost.name, name, False, False, session.number, EMPTY_TABLE, QueueOptions(), session.agenda
     )

@@ -12,12 +12,11 @@ from amqpd.channels.on_exchange import one_line, refuse_default_exchange
 from amqpd.exchanges.exchange import Binding
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.declare import queue_in
-from amqpd.vhosts.routing import REPLY_TO_PREFIX
+from amqpd.vhosts.routing import REPLY_TO
 from amqpd.wire.methods import encode_method, new_method, table_of
 
 GENERATED_NAME_BYTES = 16
 # The name that direct reply-to is asked for by; replies go to names that begin with it.
-REPLY_TO = REPLY_TO_PREFIX.removesuffix(".")
 
 
 def actual_name(channel: Channel, name: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from amqpd.vhosts.vhost import VHost
 
 DEFAULT_EXCHANGE: Final = ""
+REPLY_TO: Final = "amq.rabbitmq.reply-to"
 REPLY_TO_PREFIX: Final = "amq.rabbitmq.reply-to."
 
 

@@ -48,6 +48,16 @@ def bodies(ch: Channel, queue: str, count: int) -> None:
     ch.drain(queue)
 
 
+def reject_next(ch: Channel, queue: str, *, requeue: bool = False) -> None:
+    """Get the next message and reject it."""
+    ch.reject(ch.get(queue)["delivery_tag"], requeue=requeue)
+
+
+def reject_when_there(ch: Channel, queue: str) -> None:
+    """Wait for the next message and reject it; only that is written down."""
+    ch.reject(ch.await_message(queue)["delivery_tag"], requeue=False)
+
+
 def headers(event: Event) -> list[codec.Field]:
     """The headers of a message as they are compared; good to be published again."""
     kept = [field for field in event.properties.get("headers", []) if not field.name.startswith(LATER_THAN_3_10)]
