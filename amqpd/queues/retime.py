@@ -49,9 +49,11 @@ def _move_deadline(entry: Entry, came_ms: i64, agenda: Agenda) -> None:
     if ttl_ms >= 0:
         due_ms = came_ms + ttl_ms if came_ms + ttl_ms != 0 else -1
     if entry.is_timed:
-        if due_ms == entry.due_ms:
+        if due_ms >= entry.due_ms:
+            # What is later than it stands in the timing wheel comes round again.
+            entry.due_ms = due_ms
             return
-        # Where it stands in the timing wheel it will find that it is not due.
+        # Sooner, or never: where it stands it is of no use.
         entry.is_timed = False
         agenda.wheel.done()
     entry.due_ms = due_ms

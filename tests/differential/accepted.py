@@ -108,7 +108,16 @@ _NO_GET: Final = (
     "for quorum queues only."
 )
 
+_BCC: Final = "A BCC key is the sender's secret: it ends with the first routing, and a dead letter goes by the keys that it shows."
+
 ACCEPTED: Final[dict[str, Accepted]] = {
+    "bcc_keys_are_routed_by_but_not_told": Accepted(
+        _BCC,
+        (
+            "-A.1 = dead one held: 'a'",
+            "+A.1 = dead one held: nothing",
+        ),
+    ),
     "amqplain_without_a_password_is_refused": Accepted(
         _DROPPED,
         (

@@ -2,7 +2,7 @@
 
 Owns: how a dead letter is written down. RabbitMQ sorts the headers of what it dead-letters, and from the second death on
 the newest x-death table too; x-last-death-* came with 3.13 only. So both are written sorted by name, without
-x-last-death-*, and one behaviour for each of the two shows the message as it is (dead_letters.py). Everything else of a
+x-last-death-*, and one behaviour for each of the two shows the message as it is (deaths.py). Everything else of a
 dead letter is written as sent: the values with their types, and the order of the deaths.
 """
 
