@@ -144,3 +144,11 @@ def test_missing_file_is_refused() -> None:
 def test_cluster_name_is_the_host_unless_it_is_given() -> None:
     assert load().limits.cluster_name.startswith("amqpd@")
     assert load(limits__cluster_name="blue").limits.cluster_name == "blue"
+
+
+def test_definitions_and_vhosts_that_keep_queues_can_be_set(tmp_path: Path) -> None:
+    config = load('definitions = "d.json"\n[limits]\nredeclare_keep = ["/", "celery"]\n', tmp_path)
+    assert config.definitions == Path("d.json")
+    assert config.limits.redeclare_keep == ("/", "celery")
+    assert load(definitions="other.json", limits__redeclare_keep="*").limits.redeclare_keep == ("*",)
+    assert load().definitions is None

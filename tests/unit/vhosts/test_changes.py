@@ -3,6 +3,7 @@ from __future__ import annotations
 from amqpd.exchanges.exchange import Binding
 from amqpd.exchanges.registry import create
 from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.policies import Policy
 from amqpd.wire.field_table import EMPTY_TABLE, encode_table
 
 
@@ -63,3 +64,26 @@ def test_users_and_permissions_are_rows_as_they_are() -> None:
     changes.put_user(user)
     changes.put_permission({"user": "u", "vhost": "v", "configure": "", "write": "", "read": ""})
     assert [each.table for each in changes.take()] == ["users", "permissions"]
+
+
+def test_a_policy_and_an_operator_policy_are_rows_of_two_tables() -> None:
+    changes = Changes(1)
+    for is_operator in (False, True):
+        policy = Policy("v", "p", "a", 0, "queues", {"max-length": 1}, is_operator)
+        changes.put_policy(policy)
+        changes.delete_policy(policy)
+    taken = changes.take()
+    assert [(each.table, each.is_delete) for each in taken] == [
+        ("policies", False),
+        ("policies", True),
+        ("parameters", False),
+        ("parameters", True),
+    ]
+    assert taken[1].row == {"vhost": "v", "name": "p"}
+    assert taken[3].row == {"vhost": "v", "component": "operator_policy", "name": "p"}
+
+
+def test_a_user_that_goes_is_named() -> None:
+    changes = Changes(1)
+    changes.delete_user("u")
+    assert [(each.table, each.is_delete, each.row) for each in changes.take()] == [("users", True, {"name": "u"})]

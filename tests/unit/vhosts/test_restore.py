@@ -6,6 +6,7 @@ from amqpd.store.recovered import Recovered, RecoveredEntry
 from amqpd.store.topology import BindingRow, ExchangeRow, QueueRow, Topology, VhostRow
 from amqpd.vhosts.access import Access
 from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.policies import Policy
 from amqpd.vhosts.restore import restore_access, restore_vhosts
 from amqpd.vhosts.vhost import VHost
 from amqpd.wire.field_table import encode_table
@@ -102,4 +103,20 @@ def test_guest_is_not_made_again_where_there_are_users() -> None:
     assert [user.name for user in access.list_users()] == ["u"]
     assert access.authenticate("u", b"p", "10.0.0.1") == ""
     assert access.permission_rows() == before.permission_rows()
+    assert not changes.pending
+
+
+def test_policies_hold_from_the_first_moment() -> None:
+    topology = stored()
+    topology.policies = [Policy("other", "p", "", 0, "all", {"max-length": 5, "alternate-exchange": "a"}, False).row()]
+    topology.parameters = [
+        Policy("other", "o", "", 0, "queues", {"expires": 5_000}, True).row(),
+        {"vhost": "other", "component": "shovel", "name": "s", "value": "{}"},
+        Policy("gone", "o", "", 0, "queues", {"expires": 1}, True).row(),
+    ]
+    changes = Changes(1)
+    other = restored(topology, changes=changes)["other"]
+    options = other.queues["q"].options
+    assert (options.max_length, options.expires_ms) == (5, 5_000)
+    assert (other.exchanges["x"].alternate, other.exchanges["amq.topic"].alternate) == ("y", "a")
     assert not changes.pending

@@ -11,6 +11,8 @@ from amqpd.base.limits import DEFAULTS
 from amqpd.exchanges.exchange import Binding
 from amqpd.exchanges.registry import PREDECLARED
 from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.policies import Policy
+from amqpd.vhosts.routing import find_route
 from amqpd.vhosts.vhost import VHost
 from amqpd.wire.field_table import EMPTY_TABLE, FieldTable, encode_table
 from tests.fakes.core import new_agenda, new_message
@@ -249,3 +251,60 @@ def test_a_binding_stands_at_both_its_ends_or_nowhere(steps: list[tuple[str, str
             assert name in (vhost.exchanges if is_exchange else vhost.queues)
         for exchange in vhost.exchanges.values():
             assert not (exchange.auto_delete and exchange.was_bound and len(exchange.bindings) == 0)
+
+
+def policy(name: str = "p", pattern: str = "", is_operator: bool = False, **definition: object) -> Policy:
+    return Policy("/", name, pattern, 0, "all", {k.replace("_", "-"): v for k, v in definition.items()}, is_operator)
+
+
+def test_a_policy_reaches_what_is_there_and_what_comes() -> None:
+    vhost = new_vhost()
+    declare_queue(vhost, "before")
+    declare_exchange(vhost, "x")
+    vhost.set_policy(policy(max_length=3, alternate_exchange="amq.fanout"))
+    declare_queue(vhost, "after")
+    declare_exchange(vhost, "y")
+    assert [queue.options.max_length for queue in vhost.queues.values()] == [3, 3]
+    assert [vhost.exchanges[name].alternate for name in ("x", "y", "amq.topic")] == ["amq.fanout"] * 3
+    assert vhost.delete_policy("p", False)
+    assert not vhost.delete_policy("p", False)
+    assert [queue.options.max_length for queue in vhost.queues.values()] == [-1, -1]
+    assert vhost.exchanges["x"].alternate is None
+    assert told(vhost) == [("policies", False), ("policies", True)]
+
+
+def test_a_policy_that_changes_nothing_is_not_stored_again() -> None:
+    vhost = new_vhost()
+    vhost.set_policy(policy(max_length=3))
+    vhost.set_policy(policy(max_length=3))
+    assert told(vhost) == [("policies", False)]
+
+
+def test_a_policy_makes_remembered_routes_stale() -> None:
+    vhost = new_vhost()
+    declare_queue(vhost)
+    route = find_route(vhost, "", ["q"], None)
+    vhost.routes.put(b"\x00\x01q", route)
+    vhost.set_policy(policy(max_length=1, overflow="reject-publish"))
+    assert route.is_stale
+    assert find_route(vhost, "", ["q"], None).may_be_refused
+
+
+def test_wrong_arguments_are_refused_with_policies_as_without() -> None:
+    vhost = new_vhost()
+    vhost.set_policy(policy(max_length=3))
+    with pytest.raises(PreconditionFailed, match="invalid arg 'x-max-length'"):
+        declare_queue(vhost, arguments=encode_table({"x-max-length": -1}))
+
+
+def test_a_vhost_that_keeps_queues_compares_no_arguments() -> None:
+    vhost = VHost("/", dataclasses.replace(DEFAULTS, redeclare_keep=("*",)), new_agenda(), Changes(1))
+    declare_queue(vhost, arguments=encode_table({"x-max-length": 3}))
+    declare_queue(vhost, arguments=encode_table({"x-max-length": 4}))
+    assert vhost.queues["q"].options.max_length == 3
+    with pytest.raises(PreconditionFailed, match="durable"):
+        declare_queue(vhost, durable=True)
+    other = VHost("o", dataclasses.replace(DEFAULTS, redeclare_keep=("/",)), new_agenda(), Changes(1))
+    declare_queue(other)
+    with pytest.raises(PreconditionFailed, match="x-max-length"):
+        declare_queue(other, arguments=encode_table({"x-max-length": 4}))
