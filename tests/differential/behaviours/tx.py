@@ -169,6 +169,7 @@ def reject_without_requeue_waits_for_the_commit(s: Session) -> None:
     ch.call("tx.commit")
     ch.reject(2, requeue=False)
     ch.close()
+    other.counts(q, 1)
     other.drain(q)
 
 
