@@ -15,8 +15,8 @@ MIB: Final = 1024 * 1024
 
 # AMQP 0-9-1 4.2.3 fixes the smallest frame_max; RabbitMQ's clients never ask for less than this.
 FRAME_MIN_SIZE: Final = 4096
-# A channel number is 16 bits and 0 is the connection itself; the upper half is not used.
-CHANNEL_NUMBER_MAX: Final = 32_767
+# A channel number is 16 bits and 0 is the connection itself.
+CHANNEL_NUMBER_MAX: Final = 65_535
 
 
 @dataclass(frozen=True)

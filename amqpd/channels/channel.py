@@ -446,7 +446,11 @@ class Channel:
         self.consumers.pop(consumer.consumer_tag, None)
         if self.session.wants_cancel_notify and not self.is_closing:
             cancel = new_method(commands.Basic.Cancel, consumer_tag=consumer.consumer_tag, nowait=True)
-            self.session.reply(self.number, encode_method(cancel))
+            session = self.session
+            if session.is_postponing:
+                session.postponed.append((int(self.number), encode_method(cancel)))
+            else:
+                session.reply(self.number, encode_method(cancel))
 
     def cancel_consumers(self) -> None:
         """First step of an end: nobody of this channel gets anything any more."""

@@ -144,7 +144,9 @@ def on_queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
             raise PreconditionFailed(f"{queue_in(name, vhost.name)} not empty")
         if method.if_unused and len(queue.consumers.all) > 0:
             raise PreconditionFailed(f"{queue_in(name, vhost.name)} in use")
+        session.is_postponing = True
         count = vhost.delete_queue(queue)
     if not method.nowait:
         reply = new_method(commands.Queue.DeleteOk, message_count=count)
         session.reply_when_durable(channel.number, encode_method(reply))
+    session.send_postponed()

@@ -56,6 +56,9 @@ class Session(CommitWaiter):
         # While a reply waits for the disk nothing more of this connection is handled, so order is kept.
         self.is_held = False
         self._held_mark: i64 = 0
+        # RabbitMQ sends the basic.cancel of a deleted queue's consumers after the queue.delete-ok.
+        self.is_postponing = False
+        self.postponed: list[tuple[int, bytes]] = []
         self._held_replies: list[tuple[int, bytes]] = []
         # Set by whoever ends a hold: the connection goes on with what it has buffered.
         self.released = released
@@ -79,6 +82,17 @@ class Session(CommitWaiter):
             return
         self._held_replies.append((channel_number, payload))
         self.hold_until(mark)
+
+    def send_postponed(self) -> None:
+        """What had to wait for a reply to go first, behind that reply."""
+        postponed = self.postponed
+        self.postponed = []
+        self.is_postponing = False
+        for channel_number, payload in postponed:
+            if self.is_held:
+                self._held_replies.append((channel_number, payload))
+            else:
+                self.reply(channel_number, payload)
 
     def hold_until(self, mark: i64) -> None:
         """Handle nothing more of this connection until `mark` is committed."""

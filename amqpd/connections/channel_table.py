@@ -8,7 +8,7 @@ Owns which numbers are in use. Does not own what happens on an open channel (cha
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import final
 
 from librt.strings import read_i32_be
 from mypy_extensions import i64
@@ -28,9 +28,6 @@ from amqpd.wire.frames import (
 from amqpd.wire.hot_methods import send_method
 from amqpd.wire.methods import decode_method, encode_method, new_method
 from amqpd.wire.outbox import Outbox
-
-# Numbers are written as signed shorts.
-CHANNEL_NUMBER_MAX: Final = 32_767
 
 
 @final
@@ -71,7 +68,7 @@ class ChannelTable:
 
     def _open(self, session: Session, number: i64) -> None:
         # RabbitMQ counts channels and does not look at their numbers.
-        if len(self.channels) >= self.channel_max or number > CHANNEL_NUMBER_MAX:
+        if len(self.channels) >= self.channel_max:
             raise NotAllowed(
                 f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max "
                 f"({self.channel_max})",

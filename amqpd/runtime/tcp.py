@@ -52,7 +52,16 @@ class Peers:
 
 
 class Peer(asyncio.Protocol):
-    __slots__ = ("_connection", "_is_reading", "_patience_s", "_peers", "_transport", "_turn", "_unsent_bytes")
+    __slots__ = (
+        "_connection",
+        "_is_leaving",
+        "_is_reading",
+        "_patience_s",
+        "_peers",
+        "_transport",
+        "_turn",
+        "_unsent_bytes",
+    )
 
     _connection: Connection
     _transport: asyncio.Transport
@@ -61,6 +70,7 @@ class Peer(asyncio.Protocol):
         self._peers = peers
         self._turn = peers.turn
         self._is_reading = True
+        self._is_leaving = False
         # Deadline for progress while watched: the loop's time, or 0 before the first look.
         self._patience_s = 0.0
         self._unsent_bytes = 0
@@ -135,10 +145,23 @@ class Peer(asyncio.Protocol):
         if output:
             transport.write(output)
         if connection.closing:
-            transport.close()
-            self._watch()
+            self._say_goodbye()
         else:
             self._read_or_not()
+
+    def _say_goodbye(self) -> None:
+        """We have said our last word, but the peer may be in the middle of one: a closed socket would answer that with a
+        reset, which takes our word away unread. So we only end our side, and discard what comes until the peer ends its.
+        """
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._read_or_not()
+        else:
+            self._transport.close()
+        self._watch()
 
     def rested(self) -> None:
         """The turn in which this peer had filled its buffer is over."""
@@ -148,7 +171,7 @@ class Peer(asyncio.Protocol):
         self._transport.abort()
 
     def _read_or_not(self) -> None:
-        reading = self._connection.reading
+        reading = self._connection.reading or self._is_leaving
         if reading is self._is_reading or self._transport.is_closing():
             return
         self._is_reading = reading
@@ -168,13 +191,13 @@ class Peer(asyncio.Protocol):
         limits = self._peers.limits
         unsent_bytes = self._transport.get_write_buffer_size()
         if self._patience_s == 0.0 or unsent_bytes < self._unsent_bytes:
-            is_leaving = self._connection.closing
-            timeout_ms = limits.close_timeout_ms if is_leaving else limits.outgoing_stalled_timeout_ms
+            timeout_ms = limits.close_timeout_ms if self._is_leaving else limits.outgoing_stalled_timeout_ms
             self._patience_s = now_s + timeout_ms / 1000
         elif now_s >= self._patience_s:
-            self._turn.broker.agenda.notice(
-                f"{self._connection.describe()} has not read for too long with {unsent_bytes} bytes waiting, dropped"
-            )
+            if not self._is_leaving:
+                self._turn.broker.agenda.notice(
+                    f"{self._connection.describe()} has not read for too long with {unsent_bytes} bytes waiting, dropped"
+                )
             self._turn.begin()
             self._transport.abort()
         self._unsent_bytes = unsent_bytes

@@ -122,6 +122,16 @@ def test_deleting_a_queue_cancels_its_consumers_aloud(broker: BrokerHarness, cli
     assert client.take_all(commands.Basic.Cancel)[0].method.consumer_tag == "t"
 
 
+def test_the_delete_is_answered_before_the_consumers_of_the_queue_are_cancelled(
+    broker: BrokerHarness, client: Client
+) -> None:
+    client.declare("q", durable=True)
+    consume(client, tag="t")
+    client.received.clear()
+    client.send(1, new_method(commands.Queue.Delete, queue="q"))
+    assert [each.method.name for each in client.received] == ["Queue.DeleteOk", "Basic.Cancel"]
+
+
 def test_a_reader_that_does_not_read_gets_no_more_than_its_buffer(broker: BrokerHarness, client: Client) -> None:
     fill(client, *[b"x" * 10_000] * 300)
     client.connection.set_writable(False)

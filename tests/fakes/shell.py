@@ -122,6 +122,7 @@ class FakeTransport:
         self.written: list[bytes] = []
         self.is_reading = True
         self.is_closed = False
+        self.is_ended = False
         self.is_aborted = False
         self.unsent_bytes = 0
         self.limits = (0, 0)
@@ -143,6 +144,12 @@ class FakeTransport:
 
     def resume_reading(self) -> None:
         self.is_reading = True
+
+    def can_write_eof(self) -> bool:
+        return self.extra["sslcontext"] is None
+
+    def write_eof(self) -> None:
+        self.is_ended = True
 
     def is_closing(self) -> bool:
         return self.is_closed or self.is_aborted

@@ -118,7 +118,7 @@ def test_mistyped_limit_in_the_environment_is_warned_about() -> None:
         ("limits__frame_max", True, "must be a whole number"),
         ("limits__frame_max", -1, "must be a whole number"),
         ("limits__frame_max", 4095, "frame_max_min must be at least 4096"),
-        ("limits__channel_max", 0, "channel_max must be from 1 to 32767"),
+        ("limits__channel_max", 0, "channel_max must be from 1 to 65535"),
         ("limits__version", "4", "must be three integers"),
         ("memory_high_watermark", "1.5", "must be a share"),
         ("memory_high_watermark", "x", "must be a share"),

@@ -27,7 +27,7 @@ def test_every_quantity_is_bounded_by_default() -> None:
     ("name", "least", "most"),
     [
         ("frame_max", 4096, 16 << 20),
-        ("channel_max", 1, 32767),
+        ("channel_max", 1, 65535),
         ("heartbeat_s", 0, 65535),
         ("message_bytes_max", 1, 256 << 20),
         ("segment_bytes", 1 << 20, 1 << 30),

@@ -67,13 +67,26 @@ def test_socket_that_reset_before_it_was_accepted_is_no_error(street: Street) ->
     assert street.world.broker.calls[-1] == "connect unknown 0 False"
 
 
-def test_socket_is_closed_after_the_last_output(street: Street) -> None:
+def test_our_side_ends_after_the_last_output_and_the_rest_is_discarded(street: Street) -> None:
+    """A client that is still writing must be able to read the close-ok."""
     transport = FakeTransport()
-    _, connection = street.connect(transport)
+    peer, connection = street.connect(transport)
     connection.says(b"close-ok")
     connection.closing = True
     street.end_turn()
     assert transport.written == [b"close-ok"]
+    assert (transport.is_ended, transport.is_closed) == (True, False)
+    peer.data_received(b"late")
+    street.end_turn()
+    assert transport.is_reading
+
+
+def test_tls_socket_is_closed_after_the_last_output(street: Street) -> None:
+    transport = FakeTransport(tls=True)
+    _, connection = street.connect(transport)
+    connection.closing = True
+    connection.says(b"close-ok")
+    street.end_turn()
     assert transport.is_closed
 
 
