@@ -96,6 +96,8 @@ class Connection:
         self.heartbeats = Heartbeats(0, broker.agenda.monotonic_ms)
         # When the shell should have seen the end of the handshake, or of a close.
         self._deadline_ms: i64 = broker.agenda.monotonic_ms + broker.limits.handshake_timeout_ms
+        # The peer said connection.close itself: it will end its socket when it has read our close-ok.
+        self.is_peer_leaving = False
         self._input = b""
         self._at: i64 = 0
         # After a frame with a wrong size or end nothing says where the next one begins.
@@ -358,6 +360,7 @@ class Connection:
             self.send(new_method(commands.Connection.UpdateSecretOk))
         elif isinstance(method, commands.Connection.Close):
             self.release()
+            self.is_peer_leaving = True
             self.send(new_method(commands.Connection.CloseOk))
         if self.state not in (REFUSED, CLOSING, CLOSED):
             self._become(after)

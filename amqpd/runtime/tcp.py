@@ -152,11 +152,14 @@ class Peer(asyncio.Protocol):
     def _say_goodbye(self) -> None:
         """We have said our last word, but the peer may be in the middle of one: a closed socket would answer that with a
         reset, which takes our word away unread. So we only end our side, and discard what comes until the peer ends its.
+        A peer that closes in order ends first, as with RabbitMQ.
         """
         if self._is_leaving:
             return
         self._is_leaving = True
-        if self._transport.can_write_eof():
+        if self._connection.is_peer_leaving:
+            self._read_or_not()
+        elif self._transport.can_write_eof():
             self._transport.write_eof()
             self._read_or_not()
         else:

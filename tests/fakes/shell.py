@@ -37,6 +37,8 @@ class FakeAgenda:
 
 
 class FakeConnection:
+    is_peer_leaving = False
+
     def __init__(self, broker: FakeBroker) -> None:
         self.broker = broker
         self.output = b""
