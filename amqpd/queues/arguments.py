@@ -11,6 +11,7 @@ from typing import Final, final
 from mypy_extensions import i64
 
 from amqpd.base.errors import PreconditionFailed
+from amqpd.queues.back_off import MULTIPLIER_MAX, TYPES, BackOff, is_multiplier, read_back_off
 from amqpd.queues.overflow import DROP_HEAD, OVERFLOWS
 from amqpd.wire.field_table import FieldTable, type_name
 
@@ -38,6 +39,9 @@ _QUEUE_VERSION: Final = "queue version"
 _ROUTING_KEY: Final = "dead letter routing key"
 _DEAD_LETTER_STRATEGY: Final = "dead letter strategy"
 _LEADER_LOCATOR: Final = "leader locator"
+_RETRY_TYPE: Final = "retry type"
+_MULTIPLIER: Final = "multiplier"
+_PERCENT: Final = "percent"
 
 # Every argument that some queue type knows, in the order in which RabbitMQ checks and compares them.
 KNOWN: Final[dict[str, str]] = {
@@ -60,6 +64,15 @@ KNOWN: Final[dict[str, str]] = {
     "x-max-in-memory-bytes": _COUNT,
     "x-quorum-initial-group-size": _POSITIVE_COUNT,
     "x-queue-leader-locator": _LEADER_LOCATOR,
+    # RabbitMQ 4.3's, there for quorum queues only.
+    "x-delayed-retry-type": _RETRY_TYPE,
+    "x-delayed-retry-min": _EXPIRY,
+    "x-delayed-retry-max": _EXPIRY,
+    # Our own.
+    "x-retry-initial-ms": _POSITIVE_EXPIRY,
+    "x-retry-multiplier": _MULTIPLIER,
+    "x-retry-max-ms": _POSITIVE_EXPIRY,
+    "x-retry-jitter-percent": _PERCENT,
 }
 
 # What a type does not know and RabbitMQ refuses there. RabbitMQ 3.10 also refuses x-delivery-limit and
@@ -94,6 +107,8 @@ class QueueOptions:
         self.max_priority: i64 = -1
         self.delivery_limit: i64 = -1
         self.single_active_consumer = False
+        # How long a message that comes back waits; None if it does not.
+        self.back_off: BackOff | None = None
         # True only for the hidden queues in which messages wait for their x-delay.
         self.is_delay = False
 
@@ -101,6 +116,11 @@ class QueueOptions:
     def is_plain(self) -> bool:
         """True if publishing to the queue needs no look at any of this."""
         return self.message_ttl_ms < 0 and self.max_length < 0 and self.max_length_bytes < 0 and not self.is_delay
+
+    @property
+    def tells_delivery_count(self) -> bool:
+        """True if a redelivery carries x-delivery-count."""
+        return self.delivery_limit >= 0 or self.back_off is not None
 
     @property
     def refuses(self) -> bool:
@@ -133,6 +153,7 @@ def read_options(arguments: FieldTable, where: str) -> QueueOptions:
     options.dead_letter_exchange = _string(arguments, "x-dead-letter-exchange")
     options.dead_letter_routing_key = _string(arguments, "x-dead-letter-routing-key")
     options.single_active_consumer = arguments.is_true("x-single-active-consumer")
+    options.back_off = read_back_off(arguments)
     options.overflow = OVERFLOWS[_string(arguments, "x-overflow") or "drop-head"]
     return options
 
@@ -161,10 +182,21 @@ def unknown_arguments(arguments: FieldTable) -> list[str]:
 
 def _fault(rule: str, tag: str, value: object, arguments: FieldTable) -> str:
     """RabbitMQ's term for what is wrong with one argument, or nothing."""
-    if rule in (_EXPIRY, _POSITIVE_EXPIRY, _COUNT, _POSITIVE_COUNT, _PRIORITY, _QUEUE_VERSION, _DELIVERY_LIMIT):
+    if rule in (
+        _EXPIRY,
+        _POSITIVE_EXPIRY,
+        _COUNT,
+        _POSITIVE_COUNT,
+        _PRIORITY,
+        _QUEUE_VERSION,
+        _DELIVERY_LIMIT,
+        _PERCENT,
+    ):
         if not isinstance(value, int) or tag not in INTEGER_TAGS:
             return f'"expected integer, got {type_name(tag)}"'
         return _number_fault(rule, value)
+    if rule == _MULTIPLIER:
+        return "" if is_multiplier(value) else f'"expected a number from 1 to {MULTIPLIER_MAX}"'
     if rule == _BOOL:
         return "" if tag == "t" else f"{{unacceptable_type,{type_name(tag)}}}"
     if not isinstance(value, str) or tag not in STRING_TAGS:
@@ -181,6 +213,8 @@ def _fault(rule: str, tag: str, value: object, arguments: FieldTable) -> str:
         return "invalid_dlx_strategy"
     if rule == _LEADER_LOCATOR and value not in ("client-local", "balanced", "random", "least-leaders"):
         return "invalid_queue_locator_arg"
+    if rule == _RETRY_TYPE and value not in TYPES:
+        return "invalid_delayed_retry_type"
     return ""
 
 
@@ -194,6 +228,8 @@ def _number_fault(rule: str, value: int) -> str:
     if rule in (_EXPIRY, _POSITIVE_EXPIRY) and value > EXPIRY_MS_MAX:
         return f"{{value_too_large,{value}}}"
     if rule == _PRIORITY and value > PRIORITY_MAX:
+        return f"{{max_value_exceeded,{value}}}"
+    if rule == _PERCENT and value > 100:
         return f"{{max_value_exceeded,{value}}}"
     if rule == _QUEUE_VERSION and value not in (1, 2):
         return f"\"unsupported queue version '{value}'\""

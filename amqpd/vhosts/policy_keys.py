@@ -10,6 +10,7 @@ import json
 from typing import Final
 
 from amqpd.queues.arguments import EXPIRY_MS_MAX
+from amqpd.queues.back_off import TYPES, is_multiplier
 from amqpd.queues.overflow import OVERFLOWS
 
 ALTERNATE_EXCHANGE: Final = "alternate-exchange"
@@ -27,6 +28,8 @@ _LIMIT: Final = "limit"
 _BOOL: Final = "bool"
 _ANY: Final = "any"
 _WORD: Final = "word"
+_MULTIPLIER: Final = "multiplier"
+_PERCENT: Final = "percent"
 
 # Key -> rule, and what RabbitMQ calls the thing.
 KEYS: Final[dict[str, tuple[str, str]]] = {
@@ -61,13 +64,17 @@ KEYS: Final[dict[str, tuple[str, str]]] = {
     "queue-master-locator": (_WORD, "queue-master-locator value"),
     "queue-mode": (_WORD, "queue-mode value"),
     "queue-version": (_ANY, "queue-version value"),
+    "retry-initial-ms": (_POSITIVE_EXPIRY, "retry delay"),
+    "retry-jitter-percent": (_PERCENT, "retry jitter"),
+    "retry-max-ms": (_POSITIVE_EXPIRY, "retry delay"),
+    "retry-multiplier": (_MULTIPLIER, "retry multiplier"),
     "stream-max-segment-size-bytes": (_POSITIVE, "segment size"),
     "target-group-size": (_POSITIVE, "target group size"),
 }
 
 WORDS: Final[dict[str, tuple[str, ...]]] = {
     "dead-letter-strategy": ("at-most-once", "at-least-once"),
-    "delayed-retry-type": ("disabled", "all", "failed", "returned"),
+    "delayed-retry-type": tuple(TYPES),
     "ha-mode": ("all", "exactly", "nodes"),
     "ha-promote-on-failure": ("always", "when-synced"),
     "ha-promote-on-shutdown": ("always", "when-synced"),
@@ -95,6 +102,10 @@ OPERATOR_KEYS: Final[tuple[str, ...]] = (
     "message-ttl",
     "overflow",
     "queue-version",
+    "retry-initial-ms",
+    "retry-jitter-percent",
+    "retry-max-ms",
+    "retry-multiplier",
     "target-group-size",
 )
 
@@ -138,8 +149,12 @@ def _is_valid(key: str, rule: str, value: object) -> bool:
         return isinstance(value, bool)
     if rule == _ANY:
         return key != "queue-version" or value in (1, 2)
+    if rule == _MULTIPLIER:
+        return is_multiplier(value)
     if not isinstance(value, int) or isinstance(value, bool):
         return False
+    if rule == _PERCENT:
+        return 0 <= value <= 100
     if rule == _EXPIRY:
         return 0 <= value <= EXPIRY_MS_MAX
     if rule == _POSITIVE_EXPIRY:

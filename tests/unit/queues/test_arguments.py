@@ -45,6 +45,13 @@ def test_expires_is_acted_on(value: int) -> None:
         ("x-single-active-consumer", [True, False], [1, "true"]),
         ("x-queue-type", ["classic", "quorum"], ["stream", 1]),
         ("x-queue-version", [1, 2], [0, 3, "1"]),
+        ("x-delayed-retry-type", ["disabled", "all", "failed", "returned"], ["", "none", 1, True]),
+        ("x-delayed-retry-min", [0, EXPIRY_MS_MAX], [-1, EXPIRY_MS_MAX + 1, "1", 1.5]),
+        ("x-delayed-retry-max", [0, EXPIRY_MS_MAX], [-1, EXPIRY_MS_MAX + 1, "1", 1.5]),
+        ("x-retry-initial-ms", [1, EXPIRY_MS_MAX], [0, -1, EXPIRY_MS_MAX + 1, "1", 1.5]),
+        ("x-retry-multiplier", [1, 2, 1.5, 1000], [0, 0.5, 1001, "2", True, float("nan")]),
+        ("x-retry-max-ms", [1, EXPIRY_MS_MAX], [0, -1, EXPIRY_MS_MAX + 1, "1"]),
+        ("x-retry-jitter-percent", [0, 100], [-1, 101, "1", 0.5]),
     ],
 )
 def test_each_argument_takes_its_values_and_no_others(key: str, good: list[object], bad: list[object]) -> None:
@@ -68,6 +75,9 @@ def test_each_argument_takes_its_values_and_no_others(key: str, good: list[objec
         ({"x-message-ttl": EXPIRY_MS_MAX + 1}, f"{{value_too_large,{EXPIRY_MS_MAX + 1}}}"),
         ({"x-max-priority": 256}, "{max_value_exceeded,256}"),
         ({"x-dead-letter-routing-key": "k"}, "routing_key_but_no_dlx_defined"),
+        ({"x-delayed-retry-type": "never"}, "invalid_delayed_retry_type"),
+        ({"x-retry-multiplier": 0.5}, '"expected a number from 1 to 1000"'),
+        ({"x-retry-jitter-percent": 101}, "{max_value_exceeded,101}"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(values: dict[str, object], fault: str) -> None:
@@ -115,6 +125,14 @@ def test_every_type_counts_deliveries_and_has_priorities() -> None:
         table = encode_table({"x-queue-type": queue_type, "x-delivery-limit": 3, "x-max-priority": 4})
         options = read_options(table, WHERE)
         assert (options.delivery_limit, options.max_priority) == (3, 4)
+
+
+def test_every_type_has_a_back_off_and_then_tells_the_delivery_count() -> None:
+    for queue_type in ("classic", "quorum"):
+        options = read_options(encode_table({"x-queue-type": queue_type, "x-delayed-retry-type": "all"}), WHERE)
+        assert options.back_off is not None
+        assert options.tells_delivery_count
+    assert not read_options(EMPTY_TABLE, WHERE).tells_delivery_count
 
 
 def test_a_dead_letter_routing_key_needs_an_exchange() -> None:

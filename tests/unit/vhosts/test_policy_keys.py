@@ -26,6 +26,12 @@ from amqpd.vhosts.policy_keys import KEYS, OPERATOR_KEYS, WORDS, definition_faul
         ({"dead-letter-strategy": "a"}, '"a" is not a valid dead letter strategy'),
         ({"queue-mode": "a"}, '"a" is not a valid queue-mode value'),
         ({"queue-version": 3}, "3 is not a valid queue-version value"),
+        ({"delayed-retry-type": "never"}, '"never" is not a valid delayed retry type'),
+        ({"delayed-retry-min": -1}, "-1 is not a valid delayed retry time"),
+        ({"retry-initial-ms": 0}, "0 is not a valid retry delay"),
+        ({"retry-max-ms": "5"}, '"5" is not a valid retry delay'),
+        ({"retry-multiplier": 0.5}, "0.5 is not a valid retry multiplier"),
+        ({"retry-jitter-percent": 101}, "101 is not a valid retry jitter"),
         ({"delayed-message": 1}, "1 is not a valid delayed-message value"),
     ],
 )
@@ -44,6 +50,8 @@ def test_a_wrong_definition_gets_one_sentence(definition: dict[str, object], sen
         {"ha-mode": "exactly", "ha-params": 2, "ha-sync-mode": "automatic", "ha-promote-on-failure": "always"},
         {"federation-upstream-set": "all", "queue-master-locator": "min-masters", "max-in-memory-length": 5},
         {"delayed-message": True},
+        {"delayed-retry-type": "all", "delayed-retry-min": 0, "delayed-retry-max": 5},
+        {"retry-initial-ms": 1, "retry-max-ms": 5, "retry-multiplier": 1.5, "retry-jitter-percent": 100},
     ],
 )
 def test_what_rabbitmq_takes_is_taken(definition: dict[str, object]) -> None:
