@@ -6,9 +6,10 @@ because the log after P says the last word on whatever changed meanwhile, and ev
 
     magic "AMQPDCKP"(8) format(4) flags(4) log_id(8) generation(8) segment_number(8) offset(8) position(8)
     mark(8) end_position(8) next_message_id(8) body_size(8)
-    body, of these in any order:
+    body, of these in any order, but a WAITING behind its ENTRY:
       1 ENTRY      kind(1) queue_id(4) message_id(8) segment_number(8) offset(8) delivery_count(4) redelivered(1)
       2 DELIVERED  kind(1) queue_id(4) message_id(8)          as in the log
+      3 WAITING    kind(1) queue_id(4) message_id(8) ready_at_ms(8)        ready then, by the wall clock; not in format 1
     crc(4)                                                    CRC-32 over everything before it
 
 P is (segment_number, offset), and `position` counted over the whole log. `end_position` is how far the log reached when
@@ -31,12 +32,16 @@ from amqpd.store.record import read_u32, write_u32
 from amqpd.store.segment import UnknownFormat
 
 CHECKPOINT_MAGIC: Final = b"AMQPDCKP"
-CHECKPOINT_FORMAT: Final = 1
+CHECKPOINT_FORMAT: Final = 2
+# The oldest that this version reads.
+CHECKPOINT_FORMAT_MIN: Final = 1
 CHECKPOINT_HEADER_SIZE: Final = 88
 ENTRY: Final = 1
 ENTRY_SIZE: Final = 34
 DELIVERED: Final = 2
 DELIVERED_SIZE: Final = 13
+WAITING: Final = 3
+WAITING_SIZE: Final = 21
 
 
 @final
@@ -53,7 +58,7 @@ class Checkpoint:
 
 @final
 class CheckpointBuilder:
-    """Made at P. Add every entry that each durable queue holds, ready or unacked, and its watermark; then finish.
+    """Made at P. Add every entry that each durable queue holds, ready, unacked or waiting, and its watermark; then finish.
 
     A queue must be listed at one moment (a copy of its entries); the list may be fed over several turns.
     """
@@ -87,6 +92,16 @@ class CheckpointBuilder:
         body.append(DELIVERED)
         write_i32_le(body, i32(queue_id))
         write_i64_le(body, message_id)
+
+    def add_waiting(self, queue_id: i64, message: Message, ready_at_ms: i64) -> None:
+        """An entry that was added before is ready only at that time of the wall clock."""
+        if message.segment is None:
+            return
+        body = self._body
+        body.append(WAITING)
+        write_i32_le(body, i32(queue_id))
+        write_i64_le(body, message.message_id)
+        write_i64_le(body, ready_at_ms)
 
     def finish(self) -> Checkpoint:
         log = self._log
@@ -124,8 +139,9 @@ class CheckpointReader:
             raise Corrupt(path, 0, "not a checkpoint")
         if zlib.crc32(memoryview(data)[: size - 4]) != read_u32(data, size - 4):
             raise Corrupt(path, 0, "checksum mismatch")
-        if read_u32(data, 8) != CHECKPOINT_FORMAT or read_u32(data, 12) != 0:
-            raise UnknownFormat(f"{path} has format {read_u32(data, 8)}; this version reads format {CHECKPOINT_FORMAT}")
+        found = read_u32(data, 8)
+        if not CHECKPOINT_FORMAT_MIN <= found <= CHECKPOINT_FORMAT or read_u32(data, 12) != 0:
+            raise UnknownFormat(f"{path} has format {found}; this version reads formats up to {CHECKPOINT_FORMAT}")
         if read_i64_le(data, 16) != log_id:
             raise Corrupt(path, 16, "belongs to another log")
         self.generation = int(read_i64_le(data, 24))
@@ -144,6 +160,7 @@ class CheckpointReader:
         self.entry_offset: i64 = 0
         self.delivery_count: i64 = 0
         self.redelivered = False
+        self.ready_at_ms: i64 = 0
         self._data = data
         self._at: i64 = CHECKPOINT_HEADER_SIZE
         self._end: i64 = size - 4
@@ -163,7 +180,10 @@ class CheckpointReader:
             self.delivery_count = read_u32(data, at + 29)
             self.redelivered = data[at + 33] != 0
             self._at = at + ENTRY_SIZE
-        else:
-            assert self.kind == DELIVERED
+        elif self.kind == DELIVERED:
             self._at = at + DELIVERED_SIZE
+        else:
+            assert self.kind == WAITING
+            self.ready_at_ms = read_i64_le(data, at + 13)
+            self._at = at + WAITING_SIZE
         return True

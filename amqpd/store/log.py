@@ -22,6 +22,7 @@ from amqpd.store.record import (
     write_delivered,
     write_message,
     write_requeue,
+    write_retry,
     write_settle,
 )
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
@@ -127,6 +128,12 @@ class Log:
         self.dirty = True
         self._record_count += 1
         write_requeue(self._writer, queue_id, message.message_id, delivery_count)
+
+    def append_retry(self, queue_id: i64, message: Message, delivery_count: i64, ready_at_ms: i64) -> None:
+        """As a requeue, but it is ready only at that time of the wall clock."""
+        self.dirty = True
+        self._record_count += 1
+        write_retry(self._writer, queue_id, message.message_id, delivery_count, ready_at_ms)
 
     def append_delivered(self, queue_id: i64, message_id: i64) -> None:
         """Every message of the queue up to this one may have been delivered."""

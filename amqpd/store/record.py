@@ -9,9 +9,11 @@ All integers are little endian. The first byte is the kind:
     3 REQUEUE    kind(1) queue_id(4) message_id(8) delivery_count(4)      it came back; the count is absolute
     4 DELIVERED  kind(1) queue_id(4) message_id(8)                        everything up to message_id may have been seen
     5 MOVE       as MESSAGE, with queue_count 0: a copy at a new address; who holds the message does not change
+    6 RETRY      kind(1) queue_id(4) message_id(8) delivery_count(4) ready_at_ms(8)
+                                                                          it came back, and is ready again at that time
     >= 32        kind(1) size(4) CBOR                                     rare kinds; none is defined yet
 
-Kinds 6 to 31 are kept for further fixed layouts. Every record says what is, not what changed: replaying a run of records
+Kinds 7 to 31 are kept for further fixed layouts. Every record says what is, not what changed: replaying a run of records
 twice gives the state that replaying it once gives.
 """
 
@@ -29,12 +31,14 @@ SETTLE: Final = 2
 REQUEUE: Final = 3
 DELIVERED: Final = 4
 MOVE: Final = 5
+RETRY: Final = 6
 CBOR_KIND_MIN: Final = 32
 
 MESSAGE_FIXED_SIZE: Final = 31
 SETTLE_SIZE: Final = 13
 REQUEUE_SIZE: Final = 17
 DELIVERED_SIZE: Final = 13
+RETRY_SIZE: Final = 25
 
 QUEUE_ID_MAX: Final = (1 << 31) - 1
 
@@ -104,3 +108,12 @@ def write_delivered(writer: BytesWriter, queue_id: i64, message_id: i64) -> None
     writer.append(DELIVERED)
     write_i32_le(writer, i32(queue_id))
     write_i64_le(writer, message_id)
+
+
+def write_retry(writer: BytesWriter, queue_id: i64, message_id: i64, delivery_count: i64, ready_at_ms: i64) -> None:
+    """`ready_at_ms` is wall clock: a restart knows no other."""
+    writer.append(RETRY)
+    write_i32_le(writer, i32(queue_id))
+    write_i64_le(writer, message_id)
+    write_i32_le(writer, i32(delivery_count))
+    write_i64_le(writer, ready_at_ms)

@@ -21,6 +21,8 @@ class RecoveredEntry:
         self.message = message
         self.delivery_count: i64 = 0
         self.redelivered = False
+        # When it is ready, by the wall clock; 0 or a time that has passed is at once.
+        self.ready_at_ms: i64 = 0
 
 
 @final

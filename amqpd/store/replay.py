@@ -15,7 +15,7 @@ from mypy_extensions import i64
 
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BatchHeader
-from amqpd.store.checkpoint import ENTRY, CheckpointReader
+from amqpd.store.checkpoint import ENTRY, WAITING, CheckpointReader
 from amqpd.store.record import (
     DELIVERED,
     DELIVERED_SIZE,
@@ -24,6 +24,8 @@ from amqpd.store.record import (
     MOVE,
     REQUEUE,
     REQUEUE_SIZE,
+    RETRY,
+    RETRY_SIZE,
     SETTLE,
     SETTLE_SIZE,
     read_u16,
@@ -57,6 +59,9 @@ class Replay:
         while checkpoint.next():
             queue_id = int(checkpoint.queue_id)
             self._saw_queue(queue_id)
+            if checkpoint.kind == WAITING:
+                self._put_off(queue_id, int(checkpoint.message_id), checkpoint.ready_at_ms)
+                continue
             if checkpoint.kind != ENTRY:
                 self._delivered(queue_id, checkpoint.message_id)
                 continue
@@ -77,6 +82,12 @@ class Replay:
             entry.redelivered = checkpoint.redelivered
         return wanted
 
+    def _put_off(self, queue_id: int, message_id: int, ready_at_ms: i64) -> None:
+        entries = self._queues.get(queue_id)
+        entry = entries.get(message_id) if entries is not None else None
+        if entry is not None:
+            entry.ready_at_ms = ready_at_ms
+
     # The log
 
     def apply(self, data: bytes, batch: BatchHeader, segment: SegmentUse, bodies_only: bool) -> None:
@@ -94,8 +105,13 @@ class Replay:
                 self._settle(int(read_u32(data, at + 1)), int(read_i64_le(data, at + 5)))
                 at += SETTLE_SIZE
             elif kind == REQUEUE:
-                self._requeue(int(read_u32(data, at + 1)), int(read_i64_le(data, at + 5)), read_u32(data, at + 13))
+                self._requeue(int(read_u32(data, at + 1)), int(read_i64_le(data, at + 5)), read_u32(data, at + 13), 0)
                 at += REQUEUE_SIZE
+            elif kind == RETRY:
+                ready_at_ms = read_i64_le(data, at + 17)
+                message_id = int(read_i64_le(data, at + 5))
+                self._requeue(int(read_u32(data, at + 1)), message_id, read_u32(data, at + 13), ready_at_ms)
+                at += RETRY_SIZE
             else:
                 assert kind == DELIVERED
                 self._delivered(int(read_u32(data, at + 1)), read_i64_le(data, at + 5))
@@ -184,7 +200,7 @@ class Replay:
         if message.holders == 0:
             del self._messages[message_id]
 
-    def _requeue(self, queue_id: int, message_id: int, delivery_count: i64) -> None:
+    def _requeue(self, queue_id: int, message_id: int, delivery_count: i64, ready_at_ms: i64) -> None:
         entries = self._queues.get(queue_id)
         entry = entries.get(message_id) if entries is not None else None
         if entry is None:
@@ -193,6 +209,7 @@ class Replay:
             return
         entry.delivery_count = delivery_count
         entry.redelivered = True
+        entry.ready_at_ms = ready_at_ms
 
     def _delivered(self, queue_id: int, message_id: i64) -> None:
         self._saw_queue(queue_id)
@@ -251,4 +268,6 @@ def _size_of(data: bytes, at: i64, end: i64) -> i64:
         size = REQUEUE_SIZE
     elif kind == DELIVERED:
         size = DELIVERED_SIZE
+    elif kind == RETRY:
+        size = RETRY_SIZE
     return size if at + size <= end else 0

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from amqpd.base.errors import Corrupt
 from amqpd.base.message import Message
-from amqpd.store.checkpoint import DELIVERED, ENTRY, CheckpointBuilder, CheckpointReader
+from amqpd.store.checkpoint import DELIVERED, ENTRY, WAITING, CheckpointBuilder, CheckpointReader
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.record import queue_id_bytes
+from amqpd.store.segment import UnknownFormat
 
 LOG_ID = 5
 
@@ -20,6 +23,8 @@ def make() -> tuple[Log, bytes]:
     builder.add(7, message, 3, True)
     builder.add(8, Message(99, b"", b"", b""), 0, False)
     builder.add_delivered(7, 1)
+    builder.add_waiting(7, message, 1_700_000_000_123)
+    builder.add_waiting(8, Message(99, b"", b"", b""), 1)
     assert builder.entry_count == 1
     return log, builder.finish().data
 
@@ -35,6 +40,9 @@ def test_what_was_added_is_read_back() -> None:
     assert (reader.entry_segment, reader.delivery_count, reader.redelivered) == (1, 3, True)
     assert reader.next()
     assert (reader.kind, reader.queue_id, reader.message_id) == (DELIVERED, 7, 1)
+    assert reader.next()
+    assert (reader.kind, reader.queue_id, reader.message_id) == (WAITING, 7, 1)
+    assert reader.ready_at_ms == 1_700_000_000_123
     assert not reader.next()
 
 
@@ -69,3 +77,15 @@ def test_checkpoint_of_another_log_is_corrupt() -> None:
     _, data = make()
     with pytest.raises(Corrupt, match="another log"):
         CheckpointReader(data, LOG_ID + 1, "")
+
+
+@pytest.mark.parametrize(("found", "is_read"), [(0, False), (1, True), (2, True), (3, False)])
+def test_formats_up_to_this_one_are_read(found: int, is_read: bool) -> None:
+    _, data = make()
+    other = data[:8] + found.to_bytes(4, "little") + data[12:-4]
+    whole = other + zlib.crc32(other).to_bytes(4, "little")
+    if is_read:
+        assert CheckpointReader(whole, LOG_ID, "").next()
+    else:
+        with pytest.raises(UnknownFormat, match=f"has format {found}; this version reads formats up to 2"):
+            CheckpointReader(whole, LOG_ID, "")

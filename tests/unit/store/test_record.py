@@ -9,6 +9,7 @@ from amqpd.store.record import (
     MESSAGE,
     MESSAGE_FIXED_SIZE,
     REQUEUE_SIZE,
+    RETRY_SIZE,
     SETTLE_SIZE,
     queue_id_bytes,
     read_u16,
@@ -16,6 +17,7 @@ from amqpd.store.record import (
     write_delivered,
     write_message,
     write_requeue,
+    write_retry,
     write_settle,
     write_u16,
     write_u32,
@@ -48,6 +50,12 @@ def test_short_records_are_laid_out_as_drawn() -> None:
     write_delivered(writer, 7, 9)
     assert writer.getvalue() == b"\x04\x07\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00"
     assert len(writer) == DELIVERED_SIZE
+    writer.truncate(0)
+    write_retry(writer, 7, 9, 258, 0x0102030405060708)
+    assert writer.getvalue() == (
+        b"\x06\x07\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x02\x01\x00\x00\x08\x07\x06\x05\x04\x03\x02\x01"
+    )
+    assert len(writer) == RETRY_SIZE
 
 
 @pytest.mark.parametrize("value", [0, 1, 0x7FFF, 0x8000, 0xFFFF])

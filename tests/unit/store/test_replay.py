@@ -4,6 +4,7 @@ import pytest
 
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BatchHeader
+from amqpd.store.checkpoint import CheckpointBuilder, CheckpointReader
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.recovered import RecoveryReport
@@ -136,3 +137,38 @@ def test_batch_with_an_unknown_kind_is_refused_whole(kind: int) -> None:
     with pytest.raises(UnknownFormat):
         bench.replay.apply(data, BatchHeader(data, 0), bench.segment, False)
     assert bench.ids() == {7: [], 8: []}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_retry_says_when_it_is_ready_and_a_later_requeue_that_it_is(times: int) -> None:
+    bench = Bench()
+    waits = bench.publish(7)
+    back = bench.publish(7)
+    for message in (waits, back):
+        bench.log.append_retry(7, message, 2, 1_700_000_000_123)
+    bench.log.append_requeue(7, back, 3)
+    bench.log.append_retry(9, waits, 1, 5)
+    bench.apply(times)
+    found = bench.replay.finish(False)[7]
+    assert [(each.delivery_count, each.redelivered, each.ready_at_ms) for each in found] == [
+        (2, True, 1_700_000_000_123),
+        (3, True, 0),
+    ]
+
+
+def test_a_checkpoint_says_who_waits() -> None:
+    bench = Bench()
+    message = bench.publish(7)
+    builder = CheckpointBuilder(bench.log, 1)
+    builder.add(7, message, 4, True)
+    builder.add_waiting(7, message, 1_700_000_000_123)
+    # Of a queue that is gone, and of a message that is.
+    builder.add_waiting(9, message, 1)
+    builder.add_waiting(8, message, 1)
+    bench.replay.load(CheckpointReader(builder.finish().data, 5, ""))
+    bench.apply(bodies_only=True)
+    found = bench.replay.finish(False)
+    assert [(each.delivery_count, each.redelivered, each.ready_at_ms) for each in found[7]] == [
+        (4, True, 1_700_000_000_123)
+    ]
+    assert found[8] == []
