@@ -228,6 +228,7 @@ class Broker:
             for queue in vhost.all_queues():
                 if queue.is_stored:
                     entries.extend(queue.ready.entries())
+                    entries.extend(queue.waiting.entries())
         for entry in entries:
             segment = entry.message.segment
             if segment is not None and segment.is_leaving:

@@ -33,6 +33,7 @@ from amqpd.channels.publishing import header_to_keep, inspect
 from amqpd.channels.session import Session
 from amqpd.channels.tx import ACK, REJECT, REQUEUE, HeldPublish, HeldSettle, Transaction
 from amqpd.channels.unacked import Unacked
+from amqpd.queues.back_off import FAILED, RETURNED
 from amqpd.queues.consumers import Consumer, SharedCredit
 from amqpd.queues.dead_letter import MAXLEN
 from amqpd.queues.delay import check_delay
@@ -319,9 +320,14 @@ class Channel:
     def reject(self, entry: Entry, requeue: bool) -> None:
         self._give_credit_back(entry)
         if requeue:
-            entry.queue.requeue(entry)
+            entry.queue.requeue(entry, FAILED)
         else:
             entry.queue.reject(entry)
+
+    def give_back(self, entry: Entry) -> None:
+        """Nobody says anything against it: its channel ends, or the client wants to begin anew."""
+        self._give_credit_back(entry)
+        entry.queue.requeue(entry, RETURNED)
 
     def redeliver(self, entry: Entry, consumer: Consumer) -> None:
         """Once more to the same consumer, under a new tag."""
@@ -471,7 +477,7 @@ class Channel:
             self.rollback()
             self.transaction = None
         for entry in self.unacked.take_all():
-            self.reject(entry, True)
+            self.give_back(entry)
         if self.confirms is not None:
             self.confirms.is_closed = True
         self._drop_partial()

@@ -51,7 +51,7 @@ class ChannelConsumer(Consumer):
         channel.unacked.add(delivery_tag, entry)
         message = entry.message
         header = message.header
-        if entry.delivery_count > 0 and entry.queue.options.delivery_limit >= 0:
+        if entry.delivery_count > 0 and entry.queue.options.tells_delivery_count:
             header = with_delivery_count(header, entry.delivery_count)
         send_basic_deliver(
             self.outbox,

@@ -1,6 +1,6 @@
 """x-delivery-count: how often a message was tried before, told on redelivery.
 
-RabbitMQ's quorum queues have the header; here every queue with an x-delivery-limit does.
+RabbitMQ's quorum queues have the header; here every queue with an x-delivery-limit or a back-off does.
 """
 
 from __future__ import annotations

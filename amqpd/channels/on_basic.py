@@ -151,7 +151,7 @@ def on_basic_get(channel: Channel, method: commands.Basic.Get) -> None:
         channel.unacked.add(delivery_tag, entry)
     message = entry.message
     header = message.header
-    if entry.delivery_count > 0 and queue.options.delivery_limit >= 0:
+    if entry.delivery_count > 0 and queue.options.tells_delivery_count:
         header = with_delivery_count(header, entry.delivery_count)
     send_basic_get_ok(
         channel.outbox,
@@ -173,7 +173,7 @@ def on_basic_recover(channel: Channel, requeue: bool, is_async: bool) -> None:
     for entry in channel.unacked.take_all():
         consumer = entry.consumer
         if requeue or consumer is None or consumer.consumer_tag not in channel.consumers:
-            channel.reject(entry, True)
+            channel.give_back(entry)
         else:
             channel.redeliver(entry, consumer)
     if not is_async:

@@ -1,6 +1,7 @@
 """A message's place in one queue.
 
-A message is ready (in the queue's order), unacked (with a consumer or a basic.get) or settled; there is no other state.
+A message is ready (in the queue's order), unacked (with a consumer or a basic.get) or settled. In a queue with a back-off
+it may also wait for its next try (waiting.py); there is no other state.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from mypy_extensions import i64
 from amqpd.base.message import Message
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import QueueOptions
+from amqpd.queues.back_off import RETURNED
 from amqpd.queues.consumers import Consumer, Consumers
 from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from amqpd.queues.entry import Entry
@@ -25,6 +26,7 @@ from amqpd.queues.overflow import DROP_HEAD, is_too_long
 from amqpd.queues.priorities import PriorityReady
 from amqpd.queues.ready import Ready, ReadyOrder
 from amqpd.queues.retime import retime, retime_unacked
+from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.wire.field_table import FieldTable
 
@@ -60,6 +62,8 @@ class Queue:
         self.ready: ReadyOrder = _new_order(options)
         self.consumers = Consumers(options.single_active_consumer)
         self.unacked_count: i64 = 0
+        # What came back and waits for its next try.
+        self.waiting = Waiting(agenda)
         self.is_active = False
         self.is_deleted = False
         self.last_used_ms = agenda.monotonic_ms
@@ -152,22 +156,38 @@ class Queue:
         checkpoint.add_delivered(self.queue_id, self._delivered_to)
         for entry in self.ready.entries():
             checkpoint.add(self.queue_id, entry.message, entry.delivery_count, entry.redelivered)
+        for each in self.waiting.tries():
+            message = each.entry.message
+            checkpoint.add(self.queue_id, message, each.entry.delivery_count, True)
+            checkpoint.add_waiting(self.queue_id, message, self.waiting.ready_at_wall_ms(each))
 
-    def restore(self, message: Message, delivery_count: i64, redelivered: bool) -> None:
+    def restore(
+        self, message: Message, delivery_count: i64, redelivered: bool, ready_at_ms: i64 = 0, is_returned: bool = False
+    ) -> None:
         """Put back what recovery found; called in message_id order, before any consumer.
 
-        Time went on while the broker was down: what is overdue leaves in the first turn.
+        Time went on while the broker was down: what is overdue leaves in the first turn. `ready_at_ms`, by the wall
+        clock, is when a wait ends. `is_returned`: it is older than some message that waits.
         """
         entry = Entry(message, self)
         entry.delivery_count = delivery_count
         entry.redelivered = redelivered
         message.ttl_ms = own_ttl_ms(message.header)
-        self.ready.append(entry)
+        agenda = self._agenda
         ttl_ms = time_to_stay_ms(self.options, message)
+        left_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms
+        due_ms = agenda.monotonic_ms + (left_ms if left_ms > 1 else 1)
+        if ready_at_ms > agenda.wall_ms:
+            if ttl_ms >= 0:
+                entry.due_ms = due_ms
+            self.waiting.add(entry, agenda.monotonic_ms + ready_at_ms - agenda.wall_ms)
+            return
+        if is_returned:
+            self.ready.put_back(entry)
+        else:
+            self.ready.append(entry)
         if ttl_ms >= 0:
-            agenda = self._agenda
-            left_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms
-            self.set_deadline(entry, agenda.monotonic_ms + (left_ms if left_ms > 1 else 1))
+            self.set_deadline(entry, due_ms)
 
     def restore_watermark(self, delivered_to: i64) -> None:
         self._delivered_to = delivered_to
@@ -270,8 +290,11 @@ class Queue:
         self.unacked_count -= 1
         self._leave(entry, REJECTED)
 
-    def requeue(self, entry: Entry) -> None:
-        """An unacked message comes back to its original place, marked as redelivered."""
+    def requeue(self, entry: Entry, why: int = RETURNED) -> None:
+        """An unacked message comes back to its original place, marked as redelivered; with a back-off, after a while.
+
+        `why` is FAILED if a client did not want it, RETURNED if nobody said anything about it.
+        """
         assert not entry.is_settled
         self.unacked_count -= 1
         entry.consumer = None
@@ -286,15 +309,44 @@ class Queue:
             self._leave(entry, DELIVERY_LIMIT)
         elif entry.due_ms != 0 and entry.due_ms <= self._agenda.monotonic_ms:
             self._leave(entry, EXPIRED)
+        elif options.back_off is not None:
+            message_id = entry.message.message_id
+            self._put_off(entry, options.back_off.delay_ms(why, message_id, entry.delivery_count))
         else:
-            if self.is_stored and entry.message.segment is not None:
-                self._log.append_requeue(self.queue_id, entry.message, entry.delivery_count)
-            self.ready.put_back(entry)
-            if entry.due_ms != 0 and not entry.is_timed:
-                self.set_deadline(entry, entry.due_ms)
-            if not self._is_plain:
-                self._drop_surplus()
-            self.wake()
+            self._come_back(entry)
+
+    def _come_back(self, entry: Entry) -> None:
+        if self.is_stored and entry.message.segment is not None:
+            self._log.append_requeue(self.queue_id, entry.message, entry.delivery_count)
+        self._put_back(entry)
+
+    def _put_back(self, entry: Entry) -> None:
+        self.ready.put_back(entry)
+        if entry.due_ms != 0 and not entry.is_timed:
+            self.set_deadline(entry, entry.due_ms)
+        if not self._is_plain:
+            self._drop_surplus()
+        self.wake()
+
+    # Messages that wait
+
+    def _put_off(self, entry: Entry, delay_ms: i64) -> None:
+        if delay_ms <= 0:
+            self._come_back(entry)
+            return
+        agenda = self._agenda
+        if self.is_stored and entry.message.segment is not None:
+            ready_at_ms = agenda.wall_ms + delay_ms
+            self._log.append_retry(self.queue_id, entry.message, entry.delivery_count, ready_at_ms)
+        self.waiting.add(entry, agenda.monotonic_ms + delay_ms)
+
+    def try_again(self, entry: Entry) -> None:
+        """A wait is over, or the message's own time is. The log knows already when: no record is needed."""
+        self.waiting.remove(entry)
+        if entry.due_ms != 0 and entry.due_ms <= self._agenda.monotonic_ms:
+            self._leave(entry, EXPIRED)
+        else:
+            self._put_back(entry)
 
     # Messages that leave by themselves
 
@@ -378,24 +430,23 @@ class Queue:
     # The whole queue
 
     def purge(self) -> int:
-        """Settle every ready message; unacked ones stay. Returns how many there were."""
+        """Settle every message that is ready or waits; unacked ones stay. Returns how many there were."""
         entries = self.ready.entries()
         self.ready.clear()
+        for each in self.waiting.clear():
+            entries.append(each.entry)
         for entry in entries:
             self._finish(entry)
         return len(entries)
 
     def delete(self) -> int:
-        """Drop everything and cancel all consumers. Returns how many messages were ready.
+        """Drop everything and cancel all consumers. Returns how many messages were ready or waited.
 
         No settle is logged: once the definition is gone, recovery drops what belonged to this queue_id. What the log
         segments hold for it is given back here.
         """
         self.is_deleted = True
-        count: i64 = self.ready.count
-        for entry in self.ready.entries():
-            self._finish(entry)
-        self.ready.clear()
+        count = self.purge()
         timer = self._head_timer
         if timer is not None:
             if timer.is_armed:

@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 
 
 def retime(queue: Queue, old_ttl_ms: i64, agenda: Agenda) -> None:
-    """Everything ready in a queue whose options are new, and whose head timer is forgotten."""
+    """Everything ready or waiting in a queue whose options are new, and whose head timer is forgotten."""
     entries = queue.ready.entries()
     in_order = queue.options.max_priority < 0
     came_ms = arrivals(entries, old_ttl_ms, in_order, agenda.monotonic_ms, agenda.wall_ms)
     for index, entry in enumerate(entries):
         _move_deadline(entry, came_ms[index], agenda)
+    if queue.waiting.count > 0:
+        for entry in queue.waiting.entries():
+            retime_unacked(entry, agenda)
+        queue.waiting.rearm()
 
 
 def retime_unacked(entry: Entry, agenda: Agenda) -> None:
-    """A message that was delivered while its queue may have had another TTL, and comes back.
+    """A message that was delivered while its queue may have had another TTL, and comes back or waits.
 
     One that was never logged keeps a deadline that it has: which TTL it got that from is forgotten.
     """

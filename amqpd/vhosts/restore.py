@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import i64
+
 from amqpd.base.limits import Limits
 from amqpd.base.ports import Entropy
 from amqpd.exchanges.exchange import Binding
 from amqpd.exchanges.registry import create
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.queue import Queue
-from amqpd.store.recovered import Recovered
+from amqpd.store.recovered import Recovered, RecoveredEntry
 from amqpd.store.topology import Topology
 from amqpd.vhosts.access import Access
 from amqpd.vhosts.changes import Changes
@@ -69,8 +71,7 @@ def restore_vhosts(
             vhost.restore_queue(queue)
         queue_id = int(queue_row.queue_id)
         queue.restore_watermark(recovered.delivered_to.get(queue_id, 0))
-        for entry in recovered.queues.pop(queue_id, []):
-            queue.restore(entry.message, entry.delivery_count, entry.redelivered)
+        _restore_messages(queue, recovered.queues.pop(queue_id, []), agenda)
     for binding in topology.bindings:
         vhost = vhosts.get(binding.vhost)
         if vhost is not None:
@@ -86,6 +87,17 @@ def restore_vhosts(
     for vhost in vhosts.values():
         vhost.apply_to_exchanges()
     return vhosts
+
+
+def _restore_messages(queue: Queue, entries: list[RecoveredEntry], agenda: Agenda) -> None:
+    waits_to: i64 = 0
+    for entry in entries:
+        if entry.ready_at_ms > agenda.wall_ms:
+            waits_to = entry.message.message_id
+    for entry in entries:
+        # What is older than some message that waits comes back like that one will, or it would be behind it then.
+        is_returned = entry.message.message_id < waits_to
+        queue.restore(entry.message, entry.delivery_count, entry.redelivered, entry.ready_at_ms, is_returned)
 
 
 def _restore_policies(topology: Topology, vhosts: dict[str, VHost]) -> None:

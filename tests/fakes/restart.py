@@ -7,6 +7,7 @@ from pathlib import Path
 from amqpd.base.limits import Limits
 from amqpd.broker import Broker
 from amqpd.store.batch import Batch
+from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
 from amqpd.store.recovery import recover
 from amqpd.store.segment import SegmentWriter
@@ -17,7 +18,9 @@ from tests.fakes.faulty_disk import FaultyDisk
 LOG_ID = 1
 
 
-def restarted(batches: list[Batch], directory: Path, now_ms: int) -> BrokerHarness:
+def restarted(
+    batches: list[Batch], directory: Path, now_ms: int, checkpoint: Checkpoint | None = None
+) -> BrokerHarness:
     """The power went when exactly these batches were durable; `now_ms` is what the harness's clock shows now."""
     disk = FaultyDisk()
     writer = SegmentWriter(disk, 0)
@@ -27,6 +30,8 @@ def restarted(batches: list[Batch], directory: Path, now_ms: int) -> BrokerHarne
         if batch.record_count > 0:
             writer.commit(batch)
         store.apply(batch.topology)
+    if checkpoint is not None:
+        disk.write_checkpoint(checkpoint.generation, checkpoint.data)
     topology = store.load()
     recovered = recover(disk, LOG_ID, topology.queue_ids())
     assert recovered.report.damage == []

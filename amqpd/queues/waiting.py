@@ -1,0 +1,86 @@
+"""Messages of one queue that came back and wait for their next try.
+
+    ready --delivered--> unacked --comes back, and its queue has a back-off--> waiting --its time is over--> ready
+
+A waiting message is neither ready nor unacked: no consumer gets it, no length limit counts it, and its time to live goes
+on. Owns who waits and the timers. Does not own for how long (back_off.py), nor what happens then (queue.py); the log knows
+of it by a RETRY record, and a restart brings it here again. Invariant: who waits is not settled and has one timer in the
+wheel, which fires when the wait is over or, if that is sooner, the message's own time.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from mypy_extensions import i64, mypyc_attr
+
+from amqpd.base.timers import Timer
+from amqpd.queues.agenda import Agenda
+from amqpd.queues.entry import Entry
+
+
+# The cycle of timer, entry, queue and the queue's waiting messages ends with the wait, at the latest with the queue.
+@final
+@mypyc_attr(acyclic=True)
+class NextTry(Timer):
+    def __init__(self, entry: Entry, ready_at_ms: i64) -> None:
+        self.due_ms = ready_at_ms if entry.due_ms == 0 or entry.due_ms > ready_at_ms else entry.due_ms
+        self.entry = entry
+        self.message_id = entry.message.message_id
+        self.ready_at_ms = ready_at_ms
+        # True once another timer stands for the same message, or none needs to.
+        self.is_over = False
+
+    def fire(self) -> None:
+        self.is_over = True
+        self.entry.queue.try_again(self.entry)
+
+    def is_done(self) -> bool:
+        return self.is_over
+
+
+@final
+class Waiting:
+    def __init__(self, agenda: Agenda) -> None:
+        self._agenda = agenda
+        # By message_id.
+        self._tries: dict[int, NextTry] = {}
+
+    @property
+    def count(self) -> i64:
+        return len(self._tries)
+
+    def add(self, entry: Entry, ready_at_ms: i64) -> None:
+        next_try = NextTry(entry, ready_at_ms)
+        self._tries[int(next_try.message_id)] = next_try
+        self._agenda.wheel.add(next_try)
+
+    def remove(self, entry: Entry) -> None:
+        """Its timer has fired."""
+        del self._tries[int(entry.message.message_id)]
+
+    def tries(self) -> list[NextTry]:
+        """All who wait, the oldest message first."""
+        return [self._tries[message_id] for message_id in sorted(self._tries)]
+
+    def entries(self) -> list[Entry]:
+        return [each.entry for each in self.tries()]
+
+    def rearm(self) -> None:
+        """Their own times have changed."""
+        for each in self.clear():
+            self.add(each.entry, each.ready_at_ms)
+
+    def clear(self) -> list[NextTry]:
+        """Nobody waits any more; returns who did."""
+        found = self.tries()
+        self._tries = {}
+        for each in found:
+            each.is_over = True
+            self._agenda.wheel.done()
+        return found
+
+    def ready_at_wall_ms(self, next_try: NextTry) -> i64:
+        """As a log record says it, so that it means something after a restart."""
+        agenda = self._agenda
+        return agenda.wall_ms + next_try.ready_at_ms - agenda.monotonic_ms
