@@ -20,6 +20,7 @@ FEATURES = ROOT / "docs" / "features"
 PRINTED = {
     "ttl.md": ["1"],
     "dead-letters.md": ["try 1", "try 2", "try 3", "[{'count': 1L, 'reason': 'delivery_limit', 'queue': 'work', "],
+    "delayed-retry.md": ["try 1", "try 2", "try 3", "delivery_limit"],
     "priorities.md": ["payment", "alarm", "mail", "report"],
     "length-limits.md": ["b'new'", "refused"],
     "consumers.md": ["[('main', b'0'), ('main', b'1'), ('spare', b'2'), ('spare', b'3')]"],
