@@ -179,6 +179,10 @@ class Broker:
         if monotonic_ms - self._ticked_ms < TICK_MS:
             return
         self._ticked_ms = monotonic_ms
+        if agenda.has_new_timeouts:
+            agenda.has_new_timeouts = False
+            for connection in self.connections.values():
+                connection.timeouts_changed()
         for connection in list(self.connections.values()):
             connection.tick(monotonic_ms)
         for vhost in list(self.vhosts.values()):

@@ -18,6 +18,8 @@ FRAME_MIN_SIZE: Final = 4096
 # A channel number is 16 bits and 0 is the connection itself.
 CHANNEL_NUMBER_MAX: Final = 65_535
 
+CONSUMER_TIMEOUT_ACTIONS: Final = ("return", "close")
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -55,6 +57,10 @@ class Limits:
 
     # One channel.
     consumers_per_channel_max: int = 1024
+    # How long a delivery may stay unacked where neither its consumer nor its queue says; 0: as long as its channel lives.
+    consumer_timeout_ms: int = 0
+    # And then: "return" gives just that delivery back to its queue, "close" closes the channel, as RabbitMQ does.
+    consumer_timeout_action: str = "return"
     # When more than this waits for the disk, whoever publishes is not read until the disk has followed.
     unconfirmed_bytes_max: int = 64 * MIB
     tx_operations_max: int = 65_536
@@ -96,6 +102,9 @@ class Limits:
             return f"message_bytes_max must be from 1 to {512 * MIB}"
         if self.partial_bytes_max < self.message_bytes_max:
             return "partial_bytes_max must not be below message_bytes_max"
+        if self.consumer_timeout_action not in CONSUMER_TIMEOUT_ACTIONS:
+            actions = " or ".join(CONSUMER_TIMEOUT_ACTIONS)
+            return f"consumer_timeout_action must be {actions}, not {self.consumer_timeout_action!r}"
         if not MIB <= self.segment_bytes <= 1024 * MIB:
             return f"segment_bytes must be from {MIB} to {1024 * MIB}"
         if len(self.version.split(".")) != 3 or not self.version.replace(".", "").isdigit():

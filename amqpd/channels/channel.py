@@ -29,6 +29,7 @@ from amqpd.base.errors import (
 from amqpd.base.message import Message
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.consumer import ChannelConsumer
+from amqpd.channels.leases import Leases
 from amqpd.channels.publishing import header_to_keep, inspect
 from amqpd.channels.session import Session
 from amqpd.channels.tx import ACK, REJECT, REQUEUE, HeldPublish, HeldSettle, Transaction
@@ -70,6 +71,7 @@ class Channel:
         self.method_index: i64 = 0
         self.next_delivery_tag: i64 = 1
         self.unacked = Unacked()
+        self.leases = Leases(session, self.unacked)
         self.consumers: dict[str, ChannelConsumer] = {}
         self.shared_credit = SharedCredit()
         self.global_prefetch_count: i64 = 0
@@ -304,7 +306,8 @@ class Channel:
             return
         taken = self.unacked.take(delivery_tag)
         if taken is None:
-            raise unknown_tag(delivery_tag)
+            self._check_late(delivery_tag)
+            return
         self._give_credit_back(taken)
         taken.queue.settle(taken)
 
@@ -340,9 +343,10 @@ class Channel:
     def _take(self, delivery_tag: i64, multiple: bool) -> list[Entry]:
         if not multiple:
             taken = self.unacked.take(delivery_tag)
-            if taken is None:
-                raise unknown_tag(delivery_tag)
-            return [taken]
+            if taken is not None:
+                return [taken]
+            self._check_late(delivery_tag)
+            return []
         # AMQP 0-9-1 basic.ack: "If the multiple field is 1, and the delivery tag is zero, this indicates
         # acknowledgement of all outstanding messages."
         if delivery_tag == 0:
@@ -353,6 +357,11 @@ class Channel:
     def _check_tag(self, delivery_tag: i64) -> None:
         """RabbitMQ: the tag itself must be unacked, also for `multiple` while older ones are."""
         if not self.unacked.has(delivery_tag):
+            self._check_late(delivery_tag)
+
+    def _check_late(self, delivery_tag: i64) -> None:
+        """What is not unacked may not be settled; unless its consumer timeout has taken it away, then that is ignored."""
+        if not self.leases.is_late(delivery_tag):
             raise unknown_tag(delivery_tag)
 
     def _give_credit_back(self, entry: Entry) -> None:
@@ -373,6 +382,12 @@ class Channel:
         for consumer in self.consumers.values():
             consumer.queue.wake()
 
+    def timeouts_changed(self) -> None:
+        """Policies have changed the consumer timeout of some queue."""
+        for consumer in self.consumers.values():
+            consumer.find_lease()
+        self.leases.renew()
+
     # Transactions
 
     def _hold_settles(self, delivery_tag: i64, multiple: bool, verdict: i64) -> None:
@@ -388,8 +403,9 @@ class Channel:
         for tag in tags:
             entry = unacked.take(tag)
             if entry is None:
-                raise unknown_tag(tag)
-            transaction.hold_settle(HeldSettle(tag, entry, verdict))
+                self._check_late(tag)
+            else:
+                transaction.hold_settle(HeldSettle(tag, entry, verdict))
 
     def commit(self) -> None:
         transaction = self.transaction
@@ -437,6 +453,8 @@ class Channel:
         transaction.clear()
         for settle in settles:
             self.unacked.put_back(settle.delivery_tag, settle.entry)
+            # Its lease may have been come across meanwhile, and taken for done.
+            self.leases.begin_for(settle.delivery_tag, settle.entry)
 
     def unsettled(self) -> list[Entry]:
         """Every message that this channel has and some queue still counts as unacked."""

@@ -8,6 +8,7 @@ from mypy_extensions import i64
 
 from amqpd.base.message import Message
 from amqpd.channels.delivery_count import with_delivery_count
+from amqpd.channels.leases import lease_ms
 from amqpd.queues.consumers import Consumer
 from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
@@ -25,6 +26,12 @@ class ChannelConsumer(Consumer):
         super().__init__(queue, consumer_tag, no_ack, exclusive, credit, channel.shared_credit, channel.outbox)
         self._channel = channel
         self._prefix = deliver_prefix(consumer_tag.encode("utf-8", "surrogateescape"))
+        # How long a delivery may stay unacked; 0 for ever, and until `find_lease` has asked.
+        self._lease_ms: i64 = 0
+
+    def find_lease(self) -> None:
+        """Ask again which consumer timeout holds: its own, or one of the queue or the server has changed."""
+        self._lease_ms = lease_ms(self.timeout_ms, self.queue, self._channel.session.limits)
 
     def send(self, message: Message, redelivered: bool) -> None:
         channel = self._channel
@@ -49,6 +56,8 @@ class ChannelConsumer(Consumer):
         self.shared.remaining -= 1
         self.unacked_count += 1
         channel.unacked.add(delivery_tag, entry)
+        if self._lease_ms > 0:
+            channel.leases.begin(delivery_tag, self._lease_ms)
         message = entry.message
         header = message.header
         if entry.delivery_count > 0 and entry.queue.options.tells_delivery_count:

@@ -9,7 +9,7 @@ from amqpd.channels.channel import Channel
 from amqpd.channels.consumer import ChannelConsumer
 from amqpd.channels.delivery_count import with_delivery_count
 from amqpd.channels.on_queue import actual_name, generated_name
-from amqpd.queues.arguments import QueueOptions
+from amqpd.queues.arguments import QueueOptions, read_consumer_timeout
 from amqpd.queues.consumers import UNLIMITED
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.declare import queue_in
@@ -72,10 +72,13 @@ def on_basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
         raise PreconditionFailed(
             f"invalid arg 'x-priority' for {queue_in(name, session.vhost.name)}: \"expected integer, got {kind}\""
         )
+    timeout_ms = read_consumer_timeout(arguments, queue_in(name, session.vhost.name))
     credit = channel.prefetch_count if channel.prefetch_count > 0 and not method.no_ack else UNLIMITED
     consumer = ChannelConsumer(channel, queue, consumer_tag, method.no_ack, method.exclusive, credit)
     if isinstance(priority, int):
         consumer.priority = priority
+    consumer.timeout_ms = timeout_ms
+    consumer.find_lease()
     channel.consumers[consumer_tag] = consumer
     if not method.nowait:
         reply = new_method(commands.Basic.ConsumeOk, consumer_tag=consumer_tag)
@@ -149,6 +152,7 @@ def on_basic_get(channel: Channel, method: commands.Basic.Get) -> None:
     channel.next_delivery_tag = delivery_tag + 1
     if not method.no_ack:
         channel.unacked.add(delivery_tag, entry)
+        channel.leases.begin_for(delivery_tag, entry)
     message = entry.message
     header = message.header
     if entry.delivery_count > 0 and queue.options.tells_delivery_count:

@@ -5,7 +5,7 @@ Owns the connection's reasons to stop reading. Does not own the socket, the hand
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import i64
 from pamqp import commands
@@ -19,6 +19,11 @@ from amqpd.vhosts.vhost import VHost
 from amqpd.wire.hot_methods import send_method
 from amqpd.wire.methods import encode_method, new_method
 from amqpd.wire.outbox import Outbox
+
+# Longer than this between two ticks, and who knows what a client has sent meanwhile.
+STALL_MS: Final = 1000
+# How long a client has then, to be heard.
+GRACE_MS: Final = 1000
 
 
 @final
@@ -49,6 +54,8 @@ class Session(CommitWaiter):
         # Client capabilities that the server acts on.
         self.wants_cancel_notify = False
         self.wants_blocked = False
+        # For people: where from, and who.
+        self.peer = ""
         # Bytes of messages whose content has not fully arrived.
         self.partial_bytes: i64 = 0
         # A resource alarm stops whoever publishes, until it is over.
@@ -60,6 +67,10 @@ class Session(CommitWaiter):
         self.is_postponing = False
         self.postponed: list[tuple[int, bytes]] = []
         self._held_replies: list[tuple[int, bytes]] = []
+        # True once a delivery had to be settled in time (leases.py).
+        self.has_leases = False
+        self._looked_ms: i64 = 0
+        self._lapse_from_ms: i64 = 0
         # Set by whoever ends a hold: the connection goes on with what it has buffered.
         self.released = released
 
@@ -110,6 +121,19 @@ class Session(CommitWaiter):
         self.is_held = False
         self.released.append(self)
         return False
+
+    # Consumer timeouts
+
+    def expect_leases(self) -> None:
+        self.has_leases = True
+        self._looked_ms = self.agenda.monotonic_ms
+
+    def may_lapse(self, now_ms: i64, is_reading: bool) -> bool:
+        """False while acks may have come that nobody has read: of a connection that is blocked, or after a stall of ours."""
+        if not is_reading or now_ms - self._looked_ms > STALL_MS:
+            self._lapse_from_ms = now_ms + GRACE_MS
+        self._looked_ms = now_ms
+        return now_ms >= self._lapse_from_ms and not self.is_held
 
     # Resource alarms
 

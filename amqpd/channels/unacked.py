@@ -105,6 +105,15 @@ class Unacked:
                 found.append(entry)
         return found
 
+    def items(self) -> list[tuple[int, Entry]]:
+        """The same, with their tags."""
+        found = list(self._old.items())
+        for index in range(self._head, len(self._items)):
+            entry = self._items[index]
+            if entry is not None:
+                found.append((int(self._base + index), entry))
+        return found
+
     def take_all(self) -> list[Entry]:
         return self.take_through(self._base + len(self._items))
 
@@ -124,6 +133,13 @@ class Unacked:
         if index < 0:
             return int(delivery_tag) in self._old
         return index < len(self._items) and self._items[index] is not None
+
+    def find(self, delivery_tag: i64) -> Entry | None:
+        """The delivery with this tag; it stays unacked."""
+        index = delivery_tag - self._base
+        if index < 0:
+            return self._old.get(int(delivery_tag))
+        return self._items[index] if index < len(self._items) else None
 
     def put_back(self, delivery_tag: i64, entry: Entry) -> None:
         """Undo a take: tx.rollback leaves deliveries unacked."""

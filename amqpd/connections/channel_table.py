@@ -16,6 +16,7 @@ from pamqp import commands
 
 from amqpd.base.errors import ChannelFault, FrameError, NotAllowed, SoftError, UnexpectedFrame
 from amqpd.channels.channel import Channel
+from amqpd.channels.leases import lapse_leases
 from amqpd.channels.session import Session
 from amqpd.wire.frames import (
     CHANNEL_CLOSE,
@@ -90,6 +91,16 @@ class ChannelTable:
         )
         send_method(self._outbox, channel.number, encode_method(close))
         channel.close()
+
+    def lapse_leases(self, now_ms: i64) -> None:
+        """Whatever was not settled in time goes back to its queue, or its channel is closed."""
+        for channel in list(self.channels.values()):
+            if not channel.is_closing:
+                error = lapse_leases(channel, now_ms)
+                if error is not None:
+                    # No method has failed.
+                    channel.method_index = 0
+                    self.close(channel, error)
 
     def forget(self, channel: Channel) -> None:
         """Its number may be used again."""

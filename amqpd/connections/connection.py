@@ -464,6 +464,13 @@ class Connection:
             self.agenda.notice(f"missed heartbeats from {self.describe()}, connection dropped")
             self.lost()
             self.outbox.wake()
+            return
+        if session is not None and session.has_leases and session.may_lapse(now_ms, self.reading):
+            self._table.lapse_leases(now_ms)
+
+    def timeouts_changed(self) -> None:
+        for channel in self.channels.values():
+            channel.timeouts_changed()
 
     def send(self, method: Frame) -> None:
         send_method(self.outbox, 0, encode_method(method))

@@ -65,6 +65,7 @@ def on_open(connection: Connection, method: commands.Connection.Open) -> None:
     session = broker.new_session(connection.number, connection.outbox, vhost, connection.user)
     session.wants_cancel_notify = has_capability(connection.client_properties, "consumer_cancel_notify")
     session.wants_blocked = has_capability(connection.client_properties, "connection.blocked")
+    session.peer = connection.describe()
     connection.session = session
     connection.send(new_method(commands.Connection.OpenOk))
 

@@ -31,6 +31,11 @@ class Agenda:
         self.dead_letters: list[DeadLetter] = []
         # Everything that expires.
         self.wheel = TimingWheel(monotonic_ms)
+        # Some queue's consumer timeout has changed: who holds its messages is to hear of it at the next tick.
+        self.has_new_timeouts = False
+        # Deliveries that consumer timeouts have ended, and when the log was last told of one.
+        self.lapsed_count: i64 = 0
+        self.lapse_noticed_ms: i64 = -(1 << 40)
         # While memory or disk is short: the reason, as connection.blocked gives it.
         self.alarm_reason = ""
         # Lines for the operator's log; the shell writes them, the core does not.

@@ -73,6 +73,7 @@ KNOWN: Final[dict[str, str]] = {
     "x-retry-multiplier": _MULTIPLIER,
     "x-retry-max-ms": _POSITIVE_EXPIRY,
     "x-retry-jitter-percent": _PERCENT,
+    "x-consumer-timeout": _COUNT,
 }
 
 # What a type does not know and RabbitMQ refuses there. RabbitMQ 3.10 also refuses x-delivery-limit and
@@ -106,6 +107,8 @@ class QueueOptions:
         self.overflow: i64 = DROP_HEAD
         self.max_priority: i64 = -1
         self.delivery_limit: i64 = -1
+        # 0: none, whatever the server's is.
+        self.consumer_timeout_ms: i64 = -1
         self.single_active_consumer = False
         # How long a message that comes back waits; None if it does not.
         self.back_off: BackOff | None = None
@@ -150,12 +153,19 @@ def read_options(arguments: FieldTable, where: str) -> QueueOptions:
     options.max_length_bytes = _integer(arguments, "x-max-length-bytes")
     options.max_priority = _integer(arguments, "x-max-priority")
     options.delivery_limit = _integer(arguments, "x-delivery-limit")
+    options.consumer_timeout_ms = _integer(arguments, "x-consumer-timeout")
     options.dead_letter_exchange = _string(arguments, "x-dead-letter-exchange")
     options.dead_letter_routing_key = _string(arguments, "x-dead-letter-routing-key")
     options.single_active_consumer = arguments.is_true("x-single-active-consumer")
     options.back_off = read_back_off(arguments)
     options.overflow = OVERFLOWS[_string(arguments, "x-overflow") or "drop-head"]
     return options
+
+
+def read_consumer_timeout(arguments: FieldTable, where: str) -> i64:
+    """The one that a consumer has for itself, by the same rule; -1 where it has none."""
+    _check(arguments, "x-consumer-timeout", _COUNT, where)
+    return _integer(arguments, "x-consumer-timeout")
 
 
 def _check(arguments: FieldTable, key: str, rule: str, where: str) -> None:

@@ -50,6 +50,10 @@ class Consumer:
         self.outbox = outbox
         # x-priority (RabbitMQ): who has more comes first for as long as there is credit.
         self.priority: i64 = 0
+        # x-consumer-timeout (RabbitMQ), 0 for none; -1: the queue's holds, or the server's.
+        self.timeout_ms: i64 = -1
+        # Deliveries that were not settled in time.
+        self.lapsed_count: i64 = 0
         self.served: i64 = 0
         self.unacked_count: i64 = 0
 

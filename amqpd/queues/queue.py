@@ -64,6 +64,8 @@ class Queue:
         self.unacked_count: i64 = 0
         # What came back and waits for its next try.
         self.waiting = Waiting(agenda)
+        # Deliveries that a consumer timeout has brought back.
+        self.lapsed_count: i64 = 0
         self.is_active = False
         self.is_deleted = False
         self.last_used_ms = agenda.monotonic_ms
@@ -419,6 +421,8 @@ class Queue:
         if options.expires_ms != old.expires_ms:
             # RabbitMQ: time begins to count when it is set.
             self.touch()
+        if options.consumer_timeout_ms != old.consumer_timeout_ms:
+            self._agenda.has_new_timeouts = True
         if options.message_ttl_ms != old.message_ttl_ms:
             self._is_retimed = True
             # It knows the old deadline; it will look at nothing in particular.

@@ -120,6 +120,7 @@ def test_mistyped_limit_in_the_environment_is_warned_about() -> None:
         ("limits__frame_max", 4095, "frame_max_min must be at least 4096"),
         ("limits__channel_max", 0, "channel_max must be from 1 to 65535"),
         ("limits__version", "4", "must be three integers"),
+        ("limits__consumer_timeout_action", "kill", "must be return or close"),
         ("memory_high_watermark", "1.5", "must be a share"),
         ("memory_high_watermark", "x", "must be a share"),
         ("log_level", "loud", "must be one of debug, info, warning, error"),

@@ -6,6 +6,9 @@ import pytest
 
 from amqpd.base.limits import DEFAULTS, Limits
 
+# 0 is "none", and says so.
+MAY_BE_NONE = ("consumer_timeout_ms",)
+
 
 def test_defaults_work() -> None:
     assert DEFAULTS.refusal() == ""
@@ -19,7 +22,7 @@ def test_limits_can_not_be_changed_in_flight() -> None:
 def test_every_quantity_is_bounded_by_default() -> None:
     for field in dataclasses.fields(Limits):
         value = getattr(DEFAULTS, field.name)
-        if type(value) is int:
+        if type(value) is int and field.name not in MAY_BE_NONE:
             assert value > 0, f"{field.name} has no bound"
 
 
@@ -43,3 +46,10 @@ def test_a_limit_holds_at_its_bounds_and_not_beyond(name: str, least: int, most:
 @pytest.mark.parametrize("version", ["", "3", "3.13", "3.13.x", "3.13.7.1"])
 def test_version_is_what_clients_can_parse(version: str) -> None:
     assert "three integers" in dataclasses.replace(DEFAULTS, version=version).refusal()
+
+
+def test_a_consumer_that_times_out_has_one_of_two_fates() -> None:
+    assert dataclasses.replace(DEFAULTS, consumer_timeout_action="close").refusal() == ""
+    assert dataclasses.replace(DEFAULTS, consumer_timeout_action="kill").refusal() == (
+        "consumer_timeout_action must be return or close, not 'kill'"
+    )

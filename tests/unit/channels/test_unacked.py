@@ -158,3 +158,16 @@ def test_a_tag_that_never_was_is_not_there(tag: int) -> None:
     assert not unacked.has(tag)
     assert unacked.take(tag) is None
     assert unacked.count == 3
+
+
+def test_what_is_looked_at_stays_unacked() -> None:
+    unacked = Unacked()
+    for each in (1, 2, 3, COMPACT_COUNT * 3):
+        unacked.add(each, ENTRY_POOL[each % len(ENTRY_POOL)])
+    unacked.take(2)
+    assert unacked.items() == [(1, ENTRY_POOL[1]), (3, ENTRY_POOL[3]), (COMPACT_COUNT * 3, ENTRY_POOL[0])]
+    assert unacked.find(1) is ENTRY_POOL[1]
+    assert unacked.find(COMPACT_COUNT * 3) is ENTRY_POOL[0]
+    assert unacked.find(2) is None
+    assert unacked.find(COMPACT_COUNT * 4) is None
+    assert unacked.count == 3

@@ -37,6 +37,7 @@ def test_expires_is_acted_on(value: int) -> None:
         ("x-expires", [1], [0, -1, EXPIRY_MS_MAX + 1, "1", True, 1.5, None]),
         ("x-message-ttl", [0, EXPIRY_MS_MAX], [-1, EXPIRY_MS_MAX + 1, "0"]),
         ("x-max-length", [0, 1 << 40], [-1, "1", 1.5]),
+        ("x-consumer-timeout", [0, 1000, (1 << 63) - 1], [-1, "1000", True]),
         ("x-max-length-bytes", [0], [-1, False]),
         ("x-max-priority", [0, 255], [-1, 256]),
         ("x-overflow", ["drop-head", "reject-publish", "reject-publish-dlx"], ["", "no", 1]),

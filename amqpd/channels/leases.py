@@ -1,0 +1,240 @@
+"""Leases: deliveries that must be settled in time, where a consumer timeout holds, and what becomes of those that are not.
+
+Which timeout is RabbitMQ's rule, the nearest one that is set: the consumer's argument x-consumer-timeout, else the queue's
+(argument or policy), else the server's. 0 is none. A lease that runs out gives back just that delivery; its tag is late
+from then on, and what the client still says about it is ignored. `consumer_timeout_action = "close"` is RabbitMQ's form:
+the channel is closed.
+
+Owns when each delivery of a channel was handed out, and the late tags. Does not own what is unacked (unacked.py): a settle
+says nothing here, and the lines find out by asking.
+Invariants: the starts of a line never decrease, so its first unsettled lease is its oldest; a line holds at most twice what
+is unacked and SWEEP_COUNT more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import i64
+
+from amqpd.base.errors import PreconditionFailed
+from amqpd.base.limits import Limits
+from amqpd.channels.session import Session
+from amqpd.channels.unacked import Unacked
+from amqpd.queues.entry import Entry
+from amqpd.queues.queue import Queue
+
+if TYPE_CHECKING:
+    from amqpd.channels.channel import Channel
+
+SWEEP_COUNT: Final = 1024
+# Of each channel; beyond it the older half is forgotten, and settling one of those is an unknown tag again.
+LATE_TAGS_MAX: Final = 65_536
+# The log gets at most one line about a channel in the first time, and one about all of them in the second.
+CHANNEL_NOTICE_MS: Final = 60_000
+NOTICE_MS: Final = 1000
+
+
+def lease_ms(consumer_ms: i64, queue: Queue, limits: Limits) -> i64:
+    """How long a delivery may stay unacked, 0 for ever; `consumer_ms` is below 0 for a consumer that does not say."""
+    if consumer_ms >= 0:
+        return consumer_ms
+    queue_ms = queue.options.consumer_timeout_ms
+    return queue_ms if queue_ms >= 0 else limits.consumer_timeout_ms
+
+
+def _lease_ms_of(entry: Entry, limits: Limits) -> i64:
+    consumer = entry.consumer
+    return lease_ms(consumer.timeout_ms if consumer is not None else -1, entry.queue, limits)
+
+
+@final
+class LeaseLine:
+    """Leases of the same length, oldest first. Those of settled deliveries stay until they are come across, or swept."""
+
+    def __init__(self, timeout_ms: i64) -> None:
+        self.timeout_ms = timeout_ms
+        self._tags: list[int] = []
+        self._starts_ms: list[int] = []
+        self._head: i64 = 0
+
+    def add(self, delivery_tag: i64, start_ms: i64, unacked: Unacked) -> None:
+        self._tags.append(int(delivery_tag))
+        self._starts_ms.append(int(start_ms))
+        if len(self._tags) - self._head > 2 * unacked.count + SWEEP_COUNT:
+            self._keep(self.leases(unacked))
+
+    def take_due(self, now_ms: i64, unacked: Unacked) -> list[int]:
+        """Tags whose time is over, oldest first."""
+        due: list[int] = []
+        tags = self._tags
+        size: i64 = len(tags)
+        head = self._head
+        while head < size:
+            if unacked.has(tags[head]):
+                # By the difference: a timeout may be as long as a number can say.
+                if now_ms - self._starts_ms[head] < self.timeout_ms:
+                    break
+                due.append(tags[head])
+            head += 1
+        self._head = head
+        if head > SWEEP_COUNT and head * 2 > size:
+            del self._tags[:head]
+            del self._starts_ms[:head]
+            self._head = 0
+        return due
+
+    def leases(self, unacked: Unacked) -> list[tuple[int, int]]:
+        """(start, tag) of what is still unacked."""
+        found: list[tuple[int, int]] = []
+        for index in range(self._head, len(self._tags)):
+            if unacked.has(self._tags[index]):
+                found.append((self._starts_ms[index], self._tags[index]))
+        return found
+
+    def _keep(self, leases: list[tuple[int, int]]) -> None:
+        self._starts_ms = [start_ms for start_ms, _ in leases]
+        self._tags = [tag for _, tag in leases]
+        self._head = 0
+
+    @property
+    def count(self) -> int:
+        """Unsettled ones, and settled ones that nobody has come across."""
+        return len(self._tags) - int(self._head)
+
+
+@final
+class Leases:
+    """Those of one channel."""
+
+    def __init__(self, session: Session, unacked: Unacked) -> None:
+        self.noticed_ms: i64 = -CHANNEL_NOTICE_MS
+        # By length; there are as many lines as consumers and queues of this channel have different timeouts.
+        self.lines: dict[int, LeaseLine] = {}
+        self._last: LeaseLine | None = None
+        self._late: dict[int, bool] = {}
+        self._session = session
+        self._unacked = unacked
+
+    def begin(self, delivery_tag: i64, timeout_ms: i64) -> None:
+        """A delivery was handed out just now, and is to be settled in this time."""
+        session = self._session
+        if not session.has_leases:
+            session.expect_leases()
+        self._add(delivery_tag, timeout_ms, session.agenda.monotonic_ms)
+
+    def begin_for(self, delivery_tag: i64, entry: Entry) -> None:
+        """The same, if there is a timeout at all."""
+        timeout_ms = _lease_ms_of(entry, self._session.limits)
+        if timeout_ms > 0:
+            self.begin(delivery_tag, timeout_ms)
+
+    def _add(self, delivery_tag: i64, timeout_ms: i64, start_ms: i64) -> None:
+        line = self._last
+        if line is None or line.timeout_ms != timeout_ms:
+            line = self.lines.get(int(timeout_ms))
+            if line is None:
+                line = LeaseLine(timeout_ms)
+                self.lines[int(timeout_ms)] = line
+            self._last = line
+        line.add(delivery_tag, start_ms, self._unacked)
+
+    def take_due(self, now_ms: i64) -> list[tuple[int, int]]:
+        """(tag, timeout) of what has run out; it is not leased any more."""
+        due: list[tuple[int, int]] = []
+        for timeout_ms, line in list(self.lines.items()):
+            for tag in line.take_due(now_ms, self._unacked):
+                due.append((tag, timeout_ms))
+            if line.count == 0:
+                # A client may ask for any number of different timeouts, one after the other.
+                del self.lines[timeout_ms]
+                self._last = None
+        return due
+
+    def renew(self) -> None:
+        """Timeouts have changed: each delivery has the new one from when it was handed out, if that is known, or from now."""
+        session = self._session
+        starts_ms: dict[int, int] = {}
+        for line in self.lines.values():
+            for start_ms, tag in line.leases(self._unacked):
+                starts_ms[tag] = start_ms
+        self.lines.clear()
+        self._last = None
+        now_ms = int(session.agenda.monotonic_ms)
+        renewed: list[tuple[int, int, int]] = []
+        for tag, entry in self._unacked.items():
+            timeout_ms = int(_lease_ms_of(entry, session.limits))
+            if timeout_ms > 0:
+                renewed.append((starts_ms.get(tag, now_ms), tag, timeout_ms))
+        if len(renewed) > 0 and not session.has_leases:
+            session.expect_leases()
+        for start_ms, tag, timeout_ms in sorted(renewed):
+            self._add(tag, timeout_ms, start_ms)
+
+    # Late tags
+
+    def note_late(self, delivery_tag: int) -> None:
+        if len(self._late) >= LATE_TAGS_MAX:
+            # Half at once: a dict that loses its first key again and again gets slow.
+            for tag in list(self._late)[: LATE_TAGS_MAX // 2]:
+                del self._late[tag]
+        self._late[delivery_tag] = True
+
+    def is_late(self, delivery_tag: i64) -> bool:
+        """True once for each tag whose lease has run out: a client that settles it twice makes its own mistake."""
+        return self._late.pop(int(delivery_tag), False)
+
+
+def lapse_leases(channel: Channel, now_ms: i64) -> PreconditionFailed | None:
+    """Give back what was not settled in time; or the error that the channel is to be closed with."""
+    leases = channel.leases
+    due = leases.take_due(now_ms)
+    if len(due) == 0:
+        return None
+    tag, timeout_ms = due[0]
+    limits = channel.session.limits
+    if limits.consumer_timeout_action == "close":
+        # Everything unacked goes back when the channel is closed.
+        entry = channel.unacked.find(tag)
+        assert entry is not None
+        _notice(channel, entry, timeout_ms, 1, now_ms)
+        _count(channel, entry)
+        return PreconditionFailed(
+            f"delivery acknowledgement on channel {int(channel.number)} timed out. Timeout value used: {timeout_ms} ms. "
+            "This timeout value can be configured, see consumers doc guide to learn more"
+        )
+    for at, (tag, timeout_ms) in enumerate(due):
+        entry = channel.unacked.take(tag)
+        assert entry is not None
+        if at == 0:
+            _notice(channel, entry, timeout_ms, len(due), now_ms)
+        leases.note_late(tag)
+        _count(channel, entry)
+        channel.reject(entry, True)
+    return None
+
+
+def _count(channel: Channel, entry: Entry) -> None:
+    channel.session.agenda.lapsed_count += 1
+    entry.queue.lapsed_count += 1
+    consumer = entry.consumer
+    if consumer is not None:
+        consumer.lapsed_count += 1
+
+
+def _notice(channel: Channel, entry: Entry, timeout_ms: int, count: int, now_ms: i64) -> None:
+    """One line for the operator; not one for each, when a whole fleet of consumers hangs."""
+    session = channel.session
+    agenda = session.agenda
+    leases = channel.leases
+    if now_ms - leases.noticed_ms < CHANNEL_NOTICE_MS or now_ms - agenda.lapse_noticed_ms < NOTICE_MS:
+        return
+    leases.noticed_ms = now_ms
+    agenda.lapse_noticed_ms = now_ms
+    who = "basic.get" if entry.consumer is None else f"consumer '{entry.consumer.consumer_tag}'"
+    queue = entry.queue
+    more = f" and {count - 1} more on the channel" if count > 1 else ""
+    agenda.notice(
+        f"{who} on channel {int(channel.number)} of {session.peer} has not settled a delivery of queue '{queue.name}' in vhost "
+        f"'{queue.vhost_name}' within {timeout_ms} ms{more}; timed out before: {int(agenda.lapsed_count)} deliveries"
+    )
