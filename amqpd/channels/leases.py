@@ -197,7 +197,7 @@ def lapse_leases(channel: Channel, now_ms: i64) -> PreconditionFailed | None:
         # Everything unacked goes back when the channel is closed.
         entry = channel.unacked.find(tag)
         assert entry is not None
-        _notice(channel, entry, timeout_ms, 1, now_ms)
+        _notice(channel, entry, timeout_ms, "the channel is closed")
         _count(channel, entry)
         return PreconditionFailed(
             f"delivery acknowledgement on channel {int(channel.number)} timed out. Timeout value used: {timeout_ms} ms. "
@@ -206,8 +206,9 @@ def lapse_leases(channel: Channel, now_ms: i64) -> PreconditionFailed | None:
     for at, (tag, timeout_ms) in enumerate(due):
         entry = channel.unacked.take(tag)
         assert entry is not None
-        if at == 0:
-            _notice(channel, entry, timeout_ms, len(due), now_ms)
+        if at == 0 and _is_worth_a_line(channel, now_ms):
+            returned = "it is returned" if len(due) == 1 else f"it and {len(due) - 1} more of the channel are returned"
+            _notice(channel, entry, timeout_ms, returned)
         leases.note_late(tag)
         _count(channel, entry)
         channel.reject(entry, True)
@@ -222,19 +223,23 @@ def _count(channel: Channel, entry: Entry) -> None:
         consumer.lapsed_count += 1
 
 
-def _notice(channel: Channel, entry: Entry, timeout_ms: int, count: int, now_ms: i64) -> None:
-    """One line for the operator; not one for each, when a whole fleet of consumers hangs."""
-    session = channel.session
-    agenda = session.agenda
+def _is_worth_a_line(channel: Channel, now_ms: i64) -> bool:
+    """Not everyone is, when a whole fleet of consumers hangs."""
+    agenda = channel.session.agenda
     leases = channel.leases
     if now_ms - leases.noticed_ms < CHANNEL_NOTICE_MS or now_ms - agenda.lapse_noticed_ms < NOTICE_MS:
-        return
+        return False
     leases.noticed_ms = now_ms
     agenda.lapse_noticed_ms = now_ms
-    who = "basic.get" if entry.consumer is None else f"consumer '{entry.consumer.consumer_tag}'"
-    queue = entry.queue
-    more = f" and {count - 1} more on the channel" if count > 1 else ""
-    agenda.notice(
-        f"{who} on channel {int(channel.number)} of {session.peer} has not settled a delivery of queue '{queue.name}' in vhost "
-        f"'{queue.vhost_name}' within {timeout_ms} ms{more}; timed out before: {int(agenda.lapsed_count)} deliveries"
+    return True
+
+
+def _notice(channel: Channel, entry: Entry, timeout_ms: int, consequence: str) -> None:
+    session = channel.session
+    consumer = entry.consumer
+    who = f"consumer '{consumer.consumer_tag}'" if consumer is not None else "basic.get"
+    session.agenda.notice(
+        f"{who} on channel {int(channel.number)} of {session.peer} has not settled a delivery of queue '{entry.queue.name}' in "
+        f"vhost '{entry.queue.vhost_name}' within {timeout_ms} ms: {consequence} (timed out before: "
+        f"{int(session.agenda.lapsed_count)})"
     )
