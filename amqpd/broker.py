@@ -221,6 +221,7 @@ class Broker:
             for queue in vhost.all_queues():
                 if queue.is_stored:
                     queue.describe_to(builder)
+            vhost.deduplications.describe_to(builder)
         for entry in self._unsettled():
             # Whoever has it may have seen it.
             builder.add(entry.queue.queue_id, entry.message, entry.delivery_count, True)

@@ -30,17 +30,19 @@ from amqpd.base.message import Message
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.consumer import ChannelConsumer
 from amqpd.channels.leases import Leases
-from amqpd.channels.publishing import header_to_keep, inspect
+from amqpd.channels.publishing import Inspected, header_to_keep, inspect
 from amqpd.channels.session import Session
 from amqpd.channels.tx import ACK, REJECT, REQUEUE, HeldPublish, HeldSettle, Transaction
 from amqpd.channels.unacked import Unacked
 from amqpd.queues.back_off import FAILED, RETURNED
 from amqpd.queues.consumers import Consumer, SharedCredit
 from amqpd.queues.dead_letter import MAXLEN
+from amqpd.queues.dedup_id import check_dedup_id
 from amqpd.queues.delay import check_delay
 from amqpd.queues.entry import Entry
 from amqpd.queues.overflow import REJECT_PUBLISH_DLX
 from amqpd.queues.queue import Queue
+from amqpd.vhosts.deduplication import is_overtaken, note_all, unseen
 from amqpd.vhosts.routing import DEFAULT_EXCHANGE, Route, find_route, split_route_key
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.frames import BASIC_ACK, BASIC_PUBLISH
@@ -197,18 +199,20 @@ class Channel:
             route = self._find_route(None, [])
         elif not route.by_key_only:
             route = self._find_route(None, [])
-        self._publish(route, self._route_key, header, body, -1, (self._flags & MANDATORY) != 0)
+        self._publish(route, self._route_key, header, body, -1, (self._flags & MANDATORY) != 0, 0)
 
     def _publish(
-        self, route: Route, route_key: bytes, header: bytes, body: bytes, ttl_ms: i64, mandatory: bool
-    ) -> None:
-        """Into every queue of the route, and into the log once if it must survive."""
+        self, route: Route, route_key: bytes, header: bytes, body: bytes, ttl_ms: i64, mandatory: bool, mark: i64
+    ) -> bool:
+        """Into every queue of the route, and into the log once if it must survive. False if some queue refused.
+
+        The confirm waits for the message itself, and for `mark`.
+        """
         log = self._log
-        mark: i64 = 0
         message = Message(log.next_message_id(), route_key, header, body)
         message.ttl_ms = ttl_ms
         if route.may_be_refused and self._is_refused(route, message):
-            return
+            return False
         if len(route.stored_ids) > 0 and is_persistent(header):
             log.append_message(message, route.stored_ids, self._agenda.wall_ms)
             mark = log.mark
@@ -231,6 +235,21 @@ class Channel:
             confirms.published(mark)
         if self._agenda.alarm_reason != "":
             self.session.block()
+        return True
+
+    def _publish_inspected(self, route: Route, route_key: bytes, body: bytes, seen: Inspected, mandatory: bool) -> None:
+        header = header_to_keep(seen, route)
+        if not route.deduplicates:
+            self._publish(route, route_key, header, body, seen.ttl_ms, mandatory, 0)
+            return
+        route = unseen(route, seen.headers)
+        mark: i64 = 0
+        if route.is_duplicate:
+            # The confirm is a promise for the first one too, which may be on its way to the disk.
+            mark = self._log.gathered_mark
+            mandatory = False
+        if self._publish(route, route_key, header, body, seen.ttl_ms, mandatory, mark):
+            note_all(route, header)
 
     def _is_refused(self, route: Route, message: Message) -> bool:
         """Some queue is full and says so: then none keeps the message, and the publisher is told by basic.nack."""
@@ -258,7 +277,9 @@ class Channel:
             return
         if len(seen.extra_routing_keys) > 0 or route is None or route.is_stale or not route.by_key_only:
             route = self._find_route(seen.headers, seen.extra_routing_keys)
-        self._publish(route, self._route_key, header_to_keep(seen, route), body, seen.ttl_ms, mandatory)
+        if route.deduplicates:
+            check_dedup_id(seen.headers)
+        self._publish_inspected(route, self._route_key, body, seen, mandatory)
 
     def _find_route(self, headers: FieldTable | None, extra_routing_keys: list[str]) -> Route:
         """The route of the message at hand; remembered unless it is this one message's own."""
@@ -412,13 +433,16 @@ class Channel:
         assert transaction is not None
         publishes = transaction.publishes
         routes = [self._route_at_commit(publish) for publish in publishes]
+        for publish, route in zip(publishes, routes, strict=True):
+            if route.deduplicates:
+                check_dedup_id(publish.seen.headers)
         self._check_room(publishes, routes)
         settles = transaction.settles
         transaction.clear()
         for publish, route in zip(publishes, routes, strict=True):
-            seen = publish.seen
-            header = header_to_keep(seen, route)
-            self._publish(route, publish.route_key, header, publish.body, seen.ttl_ms, publish.mandatory)
+            if is_overtaken(route):
+                route = self._route_at_commit(publish)
+            self._publish_inspected(route, publish.route_key, publish.body, publish.seen, publish.mandatory)
         for settle in settles:
             if settle.verdict == ACK:
                 self._give_credit_back(settle.entry)
@@ -431,7 +455,8 @@ class Channel:
         coming: dict[str, i64] = {}
         for publish, route in zip(publishes, routes, strict=True):
             if route.may_be_refused:
-                for queue in route.queues:
+                # Two with one id in one transaction count twice here: the second may be refused room that it would not need.
+                for queue in unseen(route, publish.seen.headers).queues:
                     before = coming.get(queue.name, 0)
                     if queue.refuses(len(publish.body), before):
                         raise PreconditionFailed("partial tx completion")

@@ -85,6 +85,8 @@ class Exchange:
         self.by_key_only = True
         # True: a message with a header x-delay waits for that long before it is routed here (vhosts/delays.py).
         self.delays = False
+        # True: a message with a header x-deduplication-header is routed here once (vhosts/deduplication.py).
+        self.deduplicates = False
         # In bind order.
         self.bindings: dict[bytes, Binding] = {}
         # An auto-delete exchange that was never bound lives on.

@@ -14,6 +14,7 @@ from amqpd.exchanges.direct import DirectExchange
 from amqpd.exchanges.exchange import Exchange
 from amqpd.exchanges.fanout import FanoutExchange
 from amqpd.exchanges.headers import HeadersExchange
+from amqpd.exchanges.message_deduplication import MessageDeduplicationExchange
 from amqpd.exchanges.modulus_hash import ModulusHashExchange
 from amqpd.exchanges.random import RandomExchange
 from amqpd.exchanges.topic import TopicExchange
@@ -27,6 +28,7 @@ TYPES: Final[dict[str, type[Exchange]]] = {
     "x-consistent-hash": ConsistentHashExchange,
     "x-delayed-message": DelayedExchange,
     "x-local-random": RandomExchange,
+    "x-message-deduplication": MessageDeduplicationExchange,
     "x-modulus-hash": ModulusHashExchange,
     "x-random": RandomExchange,
 }
@@ -61,4 +63,5 @@ def create(
         inner = arguments.get(X_DELAYED_TYPE)
         if isinstance(inner, str) and inner in TYPES and inner != X_DELAYED_MESSAGE:
             exchange.inner = TYPES[inner](inner, name, durable, auto_delete, internal, arguments)
+            exchange.deduplicates = exchange.inner.deduplicates
     return exchange

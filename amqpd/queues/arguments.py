@@ -74,6 +74,9 @@ KNOWN: Final[dict[str, str]] = {
     "x-retry-max-ms": _POSITIVE_EXPIRY,
     "x-retry-jitter-percent": _PERCENT,
     "x-consumer-timeout": _COUNT,
+    # Ours: RabbitMQ knows and refuses neither.
+    "x-dedup-window-ms": _POSITIVE_EXPIRY,
+    "x-dedup-ids-max": _POSITIVE_COUNT,
 }
 
 # What a type does not know and RabbitMQ refuses there. RabbitMQ 3.10 also refuses x-delivery-limit and
@@ -112,6 +115,8 @@ class QueueOptions:
         self.single_active_consumer = False
         # How long a message that comes back waits; None if it does not.
         self.back_off: BackOff | None = None
+        self.dedup_window_ms: i64 = -1
+        self.dedup_ids_max: i64 = -1
         # True only for the hidden queues in which messages wait for their x-delay.
         self.is_delay = False
 
@@ -154,6 +159,8 @@ def read_options(arguments: FieldTable, where: str) -> QueueOptions:
     options.max_priority = _integer(arguments, "x-max-priority")
     options.delivery_limit = _integer(arguments, "x-delivery-limit")
     options.consumer_timeout_ms = _integer(arguments, "x-consumer-timeout")
+    options.dedup_window_ms = _integer(arguments, "x-dedup-window-ms")
+    options.dedup_ids_max = _integer(arguments, "x-dedup-ids-max")
     options.dead_letter_exchange = _string(arguments, "x-dead-letter-exchange")
     options.dead_letter_routing_key = _string(arguments, "x-dead-letter-routing-key")
     options.single_active_consumer = arguments.is_true("x-single-active-consumer")

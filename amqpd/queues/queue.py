@@ -19,6 +19,7 @@ from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.back_off import RETURNED
 from amqpd.queues.consumers import Consumer, Consumers
 from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
+from amqpd.queues.dedup_window import IDS_DEFAULT, DedupWindow
 from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import HeadTimer, effective_ttl_ms, own_ttl_ms, time_to_stay_ms
 from amqpd.queues.measured import MeasuredReady
@@ -78,6 +79,9 @@ class Queue:
         self._head_timer: HeadTimer | None = None
         # True once the queue's TTL changed: what was delivered before has a deadline by an older one.
         self._is_retimed = False
+        # The ids of what it has taken lately. Only who publishes looks at them; `publish` takes everything.
+        self.dedup: DedupWindow | None = None
+        self._apply_dedup(options)
 
     # Messages in
 
@@ -156,6 +160,8 @@ class Queue:
     def describe_to(self, checkpoint: CheckpointBuilder) -> None:
         """What of this queue a restart needs to know; unacked messages are described by who has them."""
         checkpoint.add_delivered(self.queue_id, self._delivered_to)
+        if self.dedup is not None:
+            self.dedup.describe_to(checkpoint)
         for entry in self.ready.entries():
             checkpoint.add(self.queue_id, entry.message, entry.delivery_count, entry.redelivered)
         for each in self.waiting.tries():
@@ -430,6 +436,20 @@ class Queue:
             retime(self, old.message_ttl_ms, self._agenda)
         if options.overflow == DROP_HEAD:
             self._drop_surplus()
+        self._apply_dedup(options)
+
+    def _apply_dedup(self, options: QueueOptions) -> None:
+        window = self.dedup
+        window_ms = options.dedup_window_ms
+        ids_max = options.dedup_ids_max if options.dedup_ids_max > 0 else IDS_DEFAULT
+        if window is not None and window_ms < 0:
+            window.close()
+            self.dedup = None
+        elif window is not None:
+            window.set_bounds(window_ms, ids_max)
+        elif window_ms >= 0:
+            owner = f"queue '{self.name}' in vhost '{self.vhost_name}'"
+            self.dedup = DedupWindow(owner, self.queue_id if self.is_stored else 0, window_ms, ids_max, self._agenda)
 
     # The whole queue
 
@@ -457,6 +477,8 @@ class Queue:
                 self._agenda.wheel.done()
             # Timer and queue know each other, and compiled no garbage collector would see that.
             self._head_timer = None
+        if self.dedup is not None:
+            self.dedup.close()
         consumers = self.consumers.all
         self.consumers.all = []
         for consumer in consumers:

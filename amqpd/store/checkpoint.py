@@ -10,6 +10,7 @@ because the log after P says the last word on whatever changed meanwhile, and ev
       1 ENTRY      kind(1) queue_id(4) message_id(8) segment_number(8) offset(8) delivery_count(4) redelivered(1)
       2 DELIVERED  kind(1) queue_id(4) message_id(8)          as in the log
       3 WAITING    kind(1) queue_id(4) message_id(8) ready_at_ms(8)        ready then, by the wall clock; not in format 1
+      4 DEDUP      kind(1) queue_id(4) noted_ms(8) ttl_ms(8) id_size(2) id       as in the log
     crc(4)                                                    CRC-32 over everything before it
 
 P is (segment_number, offset), and `position` counted over the whole log. `end_position` is how far the log reached when
@@ -28,7 +29,7 @@ from mypy_extensions import i32, i64
 from amqpd.base.errors import Corrupt
 from amqpd.base.message import Message
 from amqpd.store.log import Log
-from amqpd.store.record import read_u32, write_u32
+from amqpd.store.record import DEDUP_FIXED_SIZE, read_u16, read_u32, write_dedup, write_u32
 from amqpd.store.segment import UnknownFormat
 
 CHECKPOINT_MAGIC: Final = b"AMQPDCKP"
@@ -42,6 +43,7 @@ DELIVERED: Final = 2
 DELIVERED_SIZE: Final = 13
 WAITING: Final = 3
 WAITING_SIZE: Final = 21
+DEDUP: Final = 4
 
 
 @final
@@ -103,10 +105,14 @@ class CheckpointBuilder:
         write_i64_le(body, message.message_id)
         write_i64_le(body, ready_at_ms)
 
+    def add_dedup(self, queue_id: i64, noted_ms: i64, ttl_ms: i64, dedup_id: bytes) -> None:
+        """A message with this id was taken, and another one like it would be a duplicate."""
+        write_dedup(self._body, DEDUP, queue_id, noted_ms, ttl_ms, dedup_id)
+
     def finish(self) -> Checkpoint:
         log = self._log
         # What was added may stand in batches that are not durable yet, the open one included.
-        mark = log.mark if log.dirty else log.mark - 1
+        mark = log.gathered_mark
         writer = BytesWriter()
         writer.write(CHECKPOINT_MAGIC)
         write_u32(writer, CHECKPOINT_FORMAT)
@@ -161,6 +167,9 @@ class CheckpointReader:
         self.delivery_count: i64 = 0
         self.redelivered = False
         self.ready_at_ms: i64 = 0
+        self.noted_ms: i64 = 0
+        self.ttl_ms: i64 = 0
+        self.dedup_id = b""
         self._data = data
         self._at: i64 = CHECKPOINT_HEADER_SIZE
         self._end: i64 = size - 4
@@ -180,6 +189,11 @@ class CheckpointReader:
             self.delivery_count = read_u32(data, at + 29)
             self.redelivered = data[at + 33] != 0
             self._at = at + ENTRY_SIZE
+        elif self.kind == DEDUP:
+            self.noted_ms = self.message_id
+            self.ttl_ms = read_i64_le(data, at + 13)
+            self._at = at + DEDUP_FIXED_SIZE + read_u16(data, at + 21)
+            self.dedup_id = data[at + DEDUP_FIXED_SIZE : self._at]
         elif self.kind == DELIVERED:
             self._at = at + DELIVERED_SIZE
         else:

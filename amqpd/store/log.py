@@ -16,9 +16,11 @@ from mypy_extensions import i64
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BATCH_HEADER_SIZE, Batch
 from amqpd.store.record import (
+    DEDUP,
     MESSAGE,
     MESSAGE_FIXED_SIZE,
     MOVE,
+    write_dedup,
     write_delivered,
     write_message,
     write_requeue,
@@ -141,6 +143,12 @@ class Log:
         self._record_count += 1
         write_delivered(self._writer, queue_id, message_id)
 
+    def append_dedup(self, queue_id: i64, noted_ms: i64, ttl_ms: i64, dedup_id: bytes) -> None:
+        """A message with this id was taken: in the batch of the message itself."""
+        self.dirty = True
+        self._record_count += 1
+        write_dedup(self._writer, DEDUP, queue_id, noted_ms, ttl_ms, dedup_id)
+
     def release(self, message: Message) -> None:
         """One holder less, without a record: its queue is gone, or a settle says it."""
         holders = message.holders - 1
@@ -148,6 +156,11 @@ class Log:
         message.holders = holders
         if holders == 0:
             self._vacate(message)
+
+    @property
+    def gathered_mark(self) -> i64:
+        """The mark that says that everything logged so far is durable."""
+        return self.mark if self.dirty else self.mark - 1
 
     def seal(self, topology: list[TopologyChange]) -> Batch | None:
         """Close the open batch and begin the next; None if there is nothing to make durable."""

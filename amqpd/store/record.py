@@ -11,9 +11,12 @@ All integers are little endian. The first byte is the kind:
     5 MOVE       as MESSAGE, with queue_count 0: a copy at a new address; who holds the message does not change
     6 RETRY      kind(1) queue_id(4) message_id(8) delivery_count(4) ready_at_ms(8)
                                                                           it came back, and is ready again at that time
+    7 DEDUP      kind(1) queue_id(4) noted_ms(8) ttl_ms(8) id_size(2) id  a message with this id was taken at that time
     >= 32        kind(1) size(4) CBOR                                     rare kinds; none is defined yet
 
-Kinds 7 to 31 are kept for further fixed layouts. Every record says what is, not what changed: replaying a run of records
+Of a DEDUP, `noted_ms` is wall clock, and `ttl_ms` how long this id counts, -1 for as long as the window's owner says; the
+owner is a queue, or an exchange, which has a number among the queues' for it. Kinds 8 to 31 are kept for further fixed
+layouts. Every record says what is, not what changed: replaying a run of records
 twice gives the state that replaying it once gives.
 """
 
@@ -32,6 +35,7 @@ REQUEUE: Final = 3
 DELIVERED: Final = 4
 MOVE: Final = 5
 RETRY: Final = 6
+DEDUP: Final = 7
 CBOR_KIND_MIN: Final = 32
 
 MESSAGE_FIXED_SIZE: Final = 31
@@ -39,6 +43,7 @@ SETTLE_SIZE: Final = 13
 REQUEUE_SIZE: Final = 17
 DELIVERED_SIZE: Final = 13
 RETRY_SIZE: Final = 25
+DEDUP_FIXED_SIZE: Final = 23
 
 QUEUE_ID_MAX: Final = (1 << 31) - 1
 
@@ -117,3 +122,13 @@ def write_retry(writer: BytesWriter, queue_id: i64, message_id: i64, delivery_co
     write_i64_le(writer, message_id)
     write_i32_le(writer, i32(delivery_count))
     write_i64_le(writer, ready_at_ms)
+
+
+def write_dedup(writer: BytesWriter, kind: i64, queue_id: i64, noted_ms: i64, ttl_ms: i64, dedup_id: bytes) -> None:
+    """A DEDUP; a checkpoint has the same item under a number of its own."""
+    writer.append(kind)
+    write_i32_le(writer, i32(queue_id))
+    write_i64_le(writer, noted_ms)
+    write_i64_le(writer, ttl_ms)
+    write_u16(writer, len(dedup_id))
+    writer.write(dedup_id)

@@ -26,6 +26,16 @@ class RecoveredEntry:
 
 
 @final
+class RecoveredId:
+    """A deduplication id that was noted; `ttl_ms` is -1 where its window says how long it counts."""
+
+    def __init__(self, dedup_id: bytes, noted_ms: i64, ttl_ms: i64) -> None:
+        self.dedup_id = dedup_id
+        self.noted_ms = noted_ms
+        self.ttl_ms = ttl_ms
+
+
+@final
 class RecoveryReport:
     """What was found. `damage` holds one sentence per loss that a torn tail does not explain."""
 
@@ -59,6 +69,8 @@ class Recovered:
         self.next_queue_id = 1
         # Every message of the queue up to this id may have been delivered.
         self.delivered_to: dict[int, int] = {}
+        # By queue_id, only where there are any: ids that were noted, oldest first.
+        self.dedup_ids: dict[int, list[RecoveredId]] = {}
         # Where the newest checkpoint's replay begins (0: there is none), and what the next one is called.
         self.checkpoint_segment: i64 = 0
         self.next_generation = 1

@@ -311,6 +311,8 @@ class _Recovery:
         recovered.report = report
         recovered.queues = replay.finish(not is_certain)
         recovered.delivered_to = replay.delivered_to
+        for queue_id, ids in replay.dedup_ids.items():
+            recovered.dedup_ids[queue_id] = list(ids.values())
         recovered.checkpoint_segment = self._first if report.checkpoint_generation > 0 else 0
         recovered.next_generation = self._next_generation
         recovered.next_queue_id = int(replay.next_queue_id)

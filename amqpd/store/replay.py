@@ -15,8 +15,11 @@ from mypy_extensions import i64
 
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BatchHeader
+from amqpd.store.checkpoint import DEDUP as LISTED_DEDUP
 from amqpd.store.checkpoint import ENTRY, WAITING, CheckpointReader
 from amqpd.store.record import (
+    DEDUP,
+    DEDUP_FIXED_SIZE,
     DELIVERED,
     DELIVERED_SIZE,
     MESSAGE,
@@ -31,7 +34,7 @@ from amqpd.store.record import (
     read_u16,
     read_u32,
 )
-from amqpd.store.recovered import RecoveredEntry, RecoveryReport
+from amqpd.store.recovered import RecoveredEntry, RecoveredId, RecoveryReport
 from amqpd.store.segment import UnknownFormat
 
 
@@ -41,6 +44,7 @@ class Replay:
         self.next_message_id: i64 = 1
         self.next_queue_id: i64 = 1
         self.delivered_to: dict[int, int] = {}
+        self.dedup_ids: dict[int, dict[bytes, RecoveredId]] = {}
         self._report = report
         self._queues: dict[int, dict[int, RecoveredEntry]] = {}
         for queue_id in known_queue_ids:
@@ -61,6 +65,9 @@ class Replay:
             self._saw_queue(queue_id)
             if checkpoint.kind == WAITING:
                 self._put_off(queue_id, int(checkpoint.message_id), checkpoint.ready_at_ms)
+                continue
+            if checkpoint.kind == LISTED_DEDUP:
+                self._noted(queue_id, RecoveredId(checkpoint.dedup_id, checkpoint.noted_ms, checkpoint.ttl_ms))
                 continue
             if checkpoint.kind != ENTRY:
                 self._delivered(queue_id, checkpoint.message_id)
@@ -112,6 +119,12 @@ class Replay:
                 message_id = int(read_i64_le(data, at + 5))
                 self._requeue(int(read_u32(data, at + 1)), message_id, read_u32(data, at + 13), ready_at_ms)
                 at += RETRY_SIZE
+            elif kind == DEDUP:
+                end_of_id = at + DEDUP_FIXED_SIZE + read_u16(data, at + 21)
+                dedup_id = data[at + DEDUP_FIXED_SIZE : end_of_id]
+                noted = RecoveredId(dedup_id, read_i64_le(data, at + 5), read_i64_le(data, at + 13))
+                self._noted(int(read_u32(data, at + 1)), noted)
+                at = end_of_id
             else:
                 assert kind == DELIVERED
                 self._delivered(int(read_u32(data, at + 1)), read_i64_le(data, at + 5))
@@ -216,6 +229,14 @@ class Replay:
         if queue_id in self._queues and message_id > self.delivered_to.get(queue_id, 0):
             self.delivered_to[queue_id] = int(message_id)
 
+    def _noted(self, queue_id: int, noted: RecoveredId) -> None:
+        """The last word on an id is the one that counts, and its place in the order."""
+        self._saw_queue(queue_id)
+        if queue_id in self._queues:
+            ids = self.dedup_ids.setdefault(queue_id, {})
+            ids.pop(noted.dedup_id, None)
+            ids[noted.dedup_id] = noted
+
     def _saw_queue(self, queue_id: int) -> None:
         if queue_id >= self.next_queue_id:
             self.next_queue_id = queue_id + 1
@@ -270,4 +291,8 @@ def _size_of(data: bytes, at: i64, end: i64) -> i64:
         size = DELIVERED_SIZE
     elif kind == RETRY:
         size = RETRY_SIZE
+    elif kind == DEDUP:
+        if at + DEDUP_FIXED_SIZE > end:
+            return 0
+        size = DEDUP_FIXED_SIZE + read_u16(data, at + 21)
     return size if at + size <= end else 0

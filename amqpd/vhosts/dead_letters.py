@@ -99,7 +99,8 @@ class DeadLetters:
             override is not None,
         )
         new_table = headers(header)
-        route = find_route(vhost, exchange, keys, new_table, header)
+        # What was taken once is no duplicate of itself, wherever it goes from there.
+        route = find_route(vhost, exchange, keys, new_table, header, False)
         targets = [each for each in route.queues if reason == REJECTED or not is_cycle(new_table, each.name)]
         if len(targets) < len(route.queues):
             agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")

@@ -28,6 +28,7 @@ from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
 from amqpd.queues.ready import Ready
 from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.deduplication import note_all, unseen
 from amqpd.vhosts.routing import copies, find_route, split_route_key
 from amqpd.wire.field_table import EMPTY_TABLE, without
 from amqpd.wire.properties import headers, is_persistent, with_headers
@@ -191,12 +192,14 @@ class Delays:
         table = headers(header)
         keys = [routing_key, *copies(table, "CC"), *copies(table, "BCC")]
         route = find_route(vhost, queue.name[len(HIDDEN_PREFIX) :], keys, table, header)
+        if route.deduplicates:
+            route = unseen(route, table)
         for target in route.queues:
             if target.refuses(len(message.body)):
                 return False
         if table is not None and table.has("BCC"):
             header = with_headers(header, without(table, "BCC"))
-        if len(route.queues) == 0:
+        if len(route.queues) == 0 and not route.is_duplicate:
             self.unroutable_count += 1
         # A message anew: it stands behind what its targets already have, and its TTL begins now.
         due = Message(log.next_message_id(), message.route_key, header, message.body)
@@ -205,5 +208,6 @@ class Delays:
             log.append_message(due, route.stored_ids, self._agenda.wall_ms)
         for target in route.queues:
             target.publish(due)
+        note_all(route, header)
         queue.bury(entry)
         return True

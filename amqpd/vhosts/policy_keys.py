@@ -38,6 +38,8 @@ KEYS: Final[dict[str, tuple[str, str]]] = {
     "dead-letter-exchange": (_NAME, "dead letter exchange name"),
     "dead-letter-routing-key": (_NAME, "dead letter routing key"),
     "dead-letter-strategy": (_WORD, "dead letter strategy"),
+    "dedup-ids-max": (_POSITIVE, "maximum number of deduplication ids"),
+    "dedup-window-ms": (_POSITIVE_EXPIRY, "deduplication window"),
     "delayed-message": (_BOOL, "delayed-message value"),
     "delayed-retry-max": (_EXPIRY, "delayed retry time"),
     "delayed-retry-min": (_EXPIRY, "delayed retry time"),
@@ -87,6 +89,7 @@ WORDS: Final[dict[str, tuple[str, ...]]] = {
 
 # RabbitMQ 4's, wider than 3.10's: limits that whoever runs the broker lays on whoever uses it.
 OPERATOR_KEYS: Final[tuple[str, ...]] = (
+    "dedup-ids-max",
     "delayed-retry-max",
     "delayed-retry-min",
     "delayed-retry-type",

@@ -17,10 +17,11 @@ from amqpd.exchanges.registry import create
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.queue import Queue
 from amqpd.store.recovered import Recovered, RecoveredEntry
-from amqpd.store.topology import Topology
+from amqpd.store.topology import QueueRow, Topology
 from amqpd.vhosts.access import Access
 from amqpd.vhosts.changes import Changes
 from amqpd.vhosts.declare import queue_in
+from amqpd.vhosts.deduplication import is_window
 from amqpd.vhosts.delays import delay_options, is_hidden
 from amqpd.vhosts.policies import OPERATOR_POLICY, policy_from_row
 from amqpd.vhosts.vhost import VHost
@@ -54,24 +55,8 @@ def restore_vhosts(
             )
     for queue_row in topology.queues:
         vhost = vhosts.get(queue_row.vhost)
-        if vhost is None:
-            continue
-        arguments = FieldTable(queue_row.arguments)
-        if is_hidden(queue_row.name):
-            options = delay_options()
-        else:
-            where = queue_in(queue_row.name, vhost.name)
-            options = vhost.policies.queue_options(queue_row.name, arguments, where)
-        queue = Queue(
-            queue_row.queue_id, vhost.name, queue_row.name, True, queue_row.auto_delete, 0, arguments, options, agenda
-        )
-        if options.is_delay:
-            vhost.delays.restore(queue)
-        else:
-            vhost.restore_queue(queue)
-        queue_id = int(queue_row.queue_id)
-        queue.restore_watermark(recovered.delivered_to.get(queue_id, 0))
-        _restore_messages(queue, recovered.queues.pop(queue_id, []), agenda)
+        if vhost is not None:
+            _restore_queue(queue_row, vhost, recovered, agenda)
     for binding in topology.bindings:
         vhost = vhosts.get(binding.vhost)
         if vhost is not None:
@@ -87,6 +72,28 @@ def restore_vhosts(
     for vhost in vhosts.values():
         vhost.apply_to_exchanges()
     return vhosts
+
+
+def _restore_queue(row: QueueRow, vhost: VHost, recovered: Recovered, agenda: Agenda) -> None:
+    queue_id = int(row.queue_id)
+    ids = recovered.dedup_ids.pop(queue_id, [])
+    if is_window(row.name):
+        vhost.deduplications.restore(row.name, queue_id, ids)
+        return
+    arguments = FieldTable(row.arguments)
+    if is_hidden(row.name):
+        options = delay_options()
+    else:
+        options = vhost.policies.queue_options(row.name, arguments, queue_in(row.name, vhost.name))
+    queue = Queue(row.queue_id, vhost.name, row.name, True, row.auto_delete, 0, arguments, options, agenda)
+    if options.is_delay:
+        vhost.delays.restore(queue)
+    else:
+        vhost.restore_queue(queue)
+    queue.restore_watermark(recovered.delivered_to.get(queue_id, 0))
+    if queue.dedup is not None:
+        queue.dedup.restore(ids)
+    _restore_messages(queue, recovered.queues.pop(queue_id, []), agenda)
 
 
 def _restore_messages(queue: Queue, entries: list[RecoveredEntry], agenda: Agenda) -> None:

@@ -15,6 +15,7 @@ from mypy_extensions import i64
 
 from amqpd.base.errors import NotFound
 from amqpd.exchanges.exchange import Exchange
+from amqpd.queues.dedup_window import Note
 from amqpd.queues.delay import delay_ms
 from amqpd.queues.queue import Queue
 from amqpd.store.record import queue_id_bytes
@@ -47,7 +48,16 @@ class Route:
         self.is_delayed = len([queue for queue in queues if queue.options.is_delay]) > 0
         # False: some exchange on the way looks at headers, so each message is routed by itself.
         self.by_key_only = by_key_only
+        # What exchanges and queues on the way will remember of this very message, and whether some have seen it before.
+        self.notes: list[Note] = []
+        self.is_duplicate = False
+        self.has_windows = len([queue for queue in queues if queue.dedup is not None]) > 0
         self.is_stale = False
+
+    @property
+    def deduplicates(self) -> bool:
+        """True if a message with headers must be looked at before it is published by this route."""
+        return self.has_windows or self.is_duplicate or len(self.notes) > 0
 
 
 @final
@@ -102,56 +112,76 @@ def find_route(
     routing_keys: list[str],
     headers: FieldTable | None,
     header: bytes = NO_PROPERTIES,
+    is_first_time: bool = True,
 ) -> Route:
     """Walk from one exchange; several routing keys (CC, BCC) share the walk. Raises NotFound for a missing exchange.
 
     `header` is the content header, for exchanges that look at properties; `headers` are the headers in it.
+    `is_first_time`: exchanges that deduplicate have a say, which they have not in where a dead letter goes.
     """
     exchange = vhost.exchanges.get(exchange_name)
     if exchange is None:
         raise NotFound(f"no exchange '{exchange_name}' in vhost '{vhost.name}'")
-    found: dict[str, Queue] = {}
-    by_key_only = True
+    found = _Found(headers, header, is_first_time)
     for routing_key in routing_keys:
         if exchange_name == DEFAULT_EXCHANGE:
             queue = vhost.find_queue_or_reply(routing_key)
             if queue is not None:
-                found[routing_key] = queue
-        elif not _walk(vhost, exchange, routing_key, headers, header, found):
-            by_key_only = False
-    return Route(exchange, routing_keys[0], list(found.values()), by_key_only)
+                found.queues[routing_key] = queue
+        else:
+            _walk(vhost, exchange, routing_key, found)
+    route = Route(exchange, routing_keys[0], list(found.queues.values()), found.by_key_only)
+    if not found.by_key_only:
+        route.notes = found.notes
+        route.is_duplicate = found.is_duplicate
+    return route
 
 
-def _walk(
-    vhost: VHost,
-    start: Exchange,
-    routing_key: str,
-    headers: FieldTable | None,
-    header: bytes,
-    found: dict[str, Queue],
-) -> bool:
-    """Add the queues that `start` leads to. False if headers had a say."""
-    by_key_only = True
+@final
+class _Found:
+    """What the walks for one message ask, and have found so far."""
+
+    def __init__(self, headers: FieldTable | None, header: bytes, is_first_time: bool) -> None:
+        self.headers = headers
+        self.header = header
+        self.is_first_time = is_first_time
+        self.queues: dict[str, Queue] = {}
+        # False once headers had a say.
+        self.by_key_only = True
+        self.notes: list[Note] = []
+        self.is_duplicate = False
+
+
+def _walk(vhost: VHost, start: Exchange, routing_key: str, found: _Found) -> None:
+    """Add the queues that `start` leads to."""
+    headers = found.headers
     visited: dict[str, None] = {start.name: None}
     todo: list[Exchange] = [start]
     while len(todo) > 0:
         exchange = todo.pop()
-        by_key_only = by_key_only and exchange.by_key_only and not exchange.delays
+        found.by_key_only = found.by_key_only and exchange.by_key_only and not exchange.delays
         if exchange.delays and delay_ms(headers) > 0:
             waiting = vhost.delays.queue_for(exchange)
-            found[waiting.name] = waiting
+            found.queues[waiting.name] = waiting
             continue
-        bindings = exchange.route_message(routing_key, headers, header)
+        note: Note | None = None
+        if exchange.deduplicates and headers is not None and found.is_first_time:
+            note = vhost.deduplications.note_for(exchange, headers)
+            if note is not None and note.is_known:
+                found.is_duplicate = True
+                continue
+        bindings = exchange.route_message(routing_key, headers, found.header)
+        if note is not None and len(bindings) > 0:
+            found.notes.append(note)
         for binding in bindings:
             if binding.to_exchange:
                 _visit(vhost, binding.destination, visited, todo)
-            elif binding.destination not in found:
+            elif binding.destination not in found.queues:
                 queue = vhost.queues.get(binding.destination)
                 if queue is not None:
-                    found[binding.destination] = queue
+                    found.queues[binding.destination] = queue
         if len(bindings) == 0 and exchange.alternate is not None:
             _visit(vhost, exchange.alternate, visited, todo)
-    return by_key_only
 
 
 def _visit(vhost: VHost, name: str, visited: dict[str, None], todo: list[Exchange]) -> None:

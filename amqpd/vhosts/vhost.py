@@ -31,6 +31,7 @@ from amqpd.vhosts.declare import (
     exchange_in,
     queue_in,
 )
+from amqpd.vhosts.deduplication import Deduplications
 from amqpd.vhosts.delays import Delays
 from amqpd.vhosts.policies import Policies, Policy
 from amqpd.vhosts.routing import DEFAULT_EXCHANGE, REPLY_TO_PREFIX, RouteCache
@@ -58,6 +59,7 @@ class VHost:
         # RabbitMQ refuses a redeclare with other arguments; here the queue may simply stay as it is.
         self._keeps_arguments = name in limits.redeclare_keep or "*" in limits.redeclare_keep
         self.delays = Delays(self, agenda, changes)
+        self.deduplications = Deduplications(self, agenda, changes)
         for exchange_name, type_name in PREDECLARED:
             internal = exchange_name == "amq.rabbitmq.trace"
             self.exchanges[exchange_name] = create(type_name, exchange_name, True, False, internal, EMPTY_TABLE)
@@ -115,6 +117,8 @@ class VHost:
             self.changes.put_exchange(self.name, exchange)
         if exchange.delays:
             self.delays.begin(exchange)
+        if exchange.deduplicates:
+            self.deduplications.begin(exchange)
         self._apply_to_exchange(exchange)
         return exchange
 
@@ -142,6 +146,7 @@ class VHost:
                 self._forget_target(binding)
             todo.extend(self._drop_bindings_to(True, gone.name))
             self.delays.forget(gone.name)
+            self.deduplications.forget(gone.name)
             if gone.durable:
                 self.changes.delete_exchange(self.name, gone.name)
         self.routes.drop()

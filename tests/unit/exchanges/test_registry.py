@@ -24,7 +24,7 @@ def test_created_exchange_keeps_its_arguments() -> None:
 
 def test_most_types_look_at_nothing_but_the_key() -> None:
     others = [name for name in TYPES if not create(name, "x", True, False, False, EMPTY_TABLE).by_key_only]
-    assert others == ["headers", "x-delayed-message", "x-local-random", "x-random"]
+    assert others == ["headers", "x-delayed-message", "x-local-random", "x-message-deduplication", "x-random"]
 
 
 @pytest.mark.parametrize(
