@@ -324,6 +324,11 @@ def test_what_nobody_took_is_no_duplicate_next_time(client: Client) -> None:
     header = with_headers(x_deduplication_header="a")
     client.publish("", b"1", "once", header, mandatory=True)
     assert len(client.take_all(commands.Basic.Return)) == 1
+    client.call(
+        1, new_method(commands.Exchange.Bind, source="once", destination="amq.fanout", routing_key="leads nowhere")
+    )
+    client.publish("", b"1", "once", header, mandatory=True)
+    assert len(client.take_all(commands.Basic.Return)) == 1
     client.declare("q", arguments=encode_table({"x-max-length": 0, "x-overflow": "reject-publish"}))
     bind(client, "q", "once")
     client.publish("", b"2", "once", header)

@@ -6,7 +6,7 @@ import pytest
 
 from amqpd.base.errors import Corrupt
 from amqpd.base.message import Message
-from amqpd.store.checkpoint import DELIVERED, ENTRY, WAITING, CheckpointBuilder, CheckpointReader
+from amqpd.store.checkpoint import DEDUP, DELIVERED, ENTRY, WAITING, CheckpointBuilder, CheckpointReader
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.segment import UnknownFormat
@@ -43,6 +43,23 @@ def test_what_was_added_is_read_back() -> None:
     assert reader.next()
     assert (reader.kind, reader.queue_id, reader.message_id) == (WAITING, 7, 1)
     assert reader.ready_at_ms == 1_700_000_000_123
+    assert not reader.next()
+
+
+def test_deduplication_ids_are_read_back_between_other_items() -> None:
+    log = Log(fresh_start(LOG_ID))
+    builder = CheckpointBuilder(log, 1)
+    builder.add_dedup(7, 1_700_000_000_000, -1, b"")
+    builder.add_dedup(8, 5, 600, b"id")
+    builder.add_delivered(7, 1)
+    reader = CheckpointReader(builder.finish().data, LOG_ID, "")
+    assert reader.next()
+    assert (reader.kind, reader.queue_id, reader.noted_ms) == (DEDUP, 7, 1_700_000_000_000)
+    assert (reader.ttl_ms, reader.dedup_id) == (-1, b"")
+    assert reader.next()
+    assert (reader.queue_id, reader.noted_ms, reader.ttl_ms, reader.dedup_id) == (8, 5, 600, b"id")
+    assert reader.next()
+    assert (reader.kind, reader.queue_id, reader.message_id) == (DELIVERED, 7, 1)
     assert not reader.next()
 
 

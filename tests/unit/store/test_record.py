@@ -5,6 +5,8 @@ from librt.strings import BytesWriter
 
 from amqpd.base.message import Message
 from amqpd.store.record import (
+    DEDUP,
+    DEDUP_FIXED_SIZE,
     DELIVERED_SIZE,
     MESSAGE,
     MESSAGE_FIXED_SIZE,
@@ -14,6 +16,7 @@ from amqpd.store.record import (
     queue_id_bytes,
     read_u16,
     read_u32,
+    write_dedup,
     write_delivered,
     write_message,
     write_requeue,
@@ -56,6 +59,10 @@ def test_short_records_are_laid_out_as_drawn() -> None:
         b"\x06\x07\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x02\x01\x00\x00\x08\x07\x06\x05\x04\x03\x02\x01"
     )
     assert len(writer) == RETRY_SIZE
+    writer.truncate(0)
+    write_dedup(writer, DEDUP, 7, 9, -1, b"id")
+    assert writer.getvalue() == b"\x07\x07\x00\x00\x00\x09" + bytes(7) + b"\xff" * 8 + b"\x02\x00id"
+    assert len(writer) == DEDUP_FIXED_SIZE + 2
 
 
 @pytest.mark.parametrize("value", [0, 1, 0x7FFF, 0x8000, 0xFFFF])

@@ -75,6 +75,31 @@ def test_watermark_marks_everything_up_to_it_as_redelivered() -> None:
     assert bench.replay.delivered_to == {7: 2}
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_last_word_on_a_deduplication_id_counts(times: int) -> None:
+    bench = Bench()
+    bench.publish(7)
+    for noted_ms, dedup_id in ((5, b"a"), (6, b"b"), (7, b"a")):
+        bench.log.append_dedup(7, noted_ms, -1, dedup_id)
+    bench.log.append_dedup(8, 9, 500, b"")
+    bench.log.append_dedup(9, 9, -1, b"of a queue that is gone")
+    bench.apply(times)
+    found = bench.replay.dedup_ids
+    assert [(each.dedup_id, each.noted_ms, each.ttl_ms) for each in found[7].values()] == [(b"b", 6, -1), (b"a", 7, -1)]
+    assert [(each.dedup_id, each.noted_ms, each.ttl_ms) for each in found[8].values()] == [(b"", 9, 500)]
+    assert list(found) == [7, 8]
+    assert bench.replay.next_queue_id == 10
+
+
+def test_before_the_checkpoint_no_id_is_taken() -> None:
+    bench = Bench()
+    bench.log.append_dedup(7, 5, -1, b"a")
+    bench.publish(7)
+    bench.apply(bodies_only=True)
+    assert bench.replay.dedup_ids == {}
+    assert bench.report.record_count == 2
+
+
 def test_records_of_unknown_queues_are_counted_and_dropped() -> None:
     bench = Bench()
     message = bench.publish(9)
