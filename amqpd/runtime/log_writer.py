@@ -124,11 +124,19 @@ class LogWriter:
         if len(batch.records) > 0:
             self._until_there_is_room(lambda: self._segment_writer.commit(batch))
         if len(batch.topology) > 0:
-            self._until_there_is_room(lambda: self._topology.apply(batch.topology))
+            self._until_there_is_room(lambda: self._apply(batch))
         if self._is_failed:
             # The other thread met an error meanwhile: promise nothing any more.
             return
         self._events.synced(batch.mark)
+
+    def _apply(self, batch: Batch) -> None:
+        try:
+            self._topology.apply(batch.topology)
+        except OSError as error:
+            if error.errno not in FULL_ERRNOS:
+                raise
+            raise DiskFull(str(error)) from error
 
     def _until_there_is_room(self, attempt: Callable[[], None]) -> None:
         was_full = False
@@ -137,10 +145,9 @@ class LogWriter:
                 attempt()
                 break
             except DiskFull:
+                # Nothing else is tried again: a sync may report ENOSPC too (delayed allocation, a thin volume), and the
+                # next one would succeed without the bytes.
                 pass
-            except OSError as error:
-                if error.errno not in FULL_ERRNOS:
-                    raise
             if not was_full:
                 was_full = True
                 self._events.full()

@@ -99,6 +99,17 @@ def test_topology_is_committed_before_the_mark_is_reported(bench: Bench) -> None
     bench.writer.stop()
 
 
+def test_sync_that_failed_for_want_of_room_is_a_failure_and_not_tried_again(bench: Bench) -> None:
+    bench.submit()
+    bench.reports.next()
+    bench.disk.error, bench.disk.error_at = errno.ENOSPC, len(bench.disk.effects) + 1
+    bench.submit()
+    assert bench.reports.next()[0] == "failed"
+    bench.writer.stop()
+    assert bench.disk.effects[-1] == "sync 1"
+    assert bench.reports.all.empty()
+
+
 def test_topology_alone_writes_nothing_to_the_log(bench: Bench) -> None:
     bench.submit(CHANGE, records=b"")
     assert bench.reports.next() == ("synced", 1)
