@@ -159,10 +159,10 @@ class InternalFault(HardError):
 
 
 class Corrupt(Exception):
-    """Bytes on disk are not what was written there."""
+    """Bytes on disk are not what was written there; offset -1: no byte in particular."""
 
     def __init__(self, path: str, offset: int, why: str) -> None:
-        super().__init__(f"{path} at byte {offset}: {why}")
+        super().__init__(f"{path} at byte {offset}: {why}" if offset >= 0 else f"{path}: {why}")
         self.path = path
         self.offset = offset
         self.why = why

@@ -3,7 +3,7 @@
 Owns the flags and the exit codes. Does not own what a setting means (config.py) nor the broker's life (runtime/serve.py).
 
     0  stopped on SIGTERM or SIGINT     2  a wrong flag          78  a wrong setting
-    1  can't start                     74  the disk failed       76  the log is damaged, and may not be served
+    1  can't start                     74  the disk failed       76  the data is damaged, and may not be served
    70  the broker made an error
 """
 

@@ -64,6 +64,11 @@ def make_directory(path: Path) -> None:
         sync_directory(path.parent)
 
 
+def with_path(error: OSError, path: Path) -> OSError:
+    """The same, and which file it was: a failed read or sync of an open file does not say."""
+    return OSError(error.errno, error.strerror, str(path))
+
+
 class FileDisk(Disk):
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -76,7 +81,7 @@ class FileDisk(Disk):
     # Segments
 
     def segment_numbers(self) -> list[int]:
-        return _numbers(self._segments, SEGMENT_SUFFIX)
+        return numbers_in(self._segments, SEGMENT_SUFFIX)
 
     def segment_size(self, number: int) -> int:
         return self._segment(number).stat().st_size
@@ -96,10 +101,18 @@ class FileDisk(Disk):
         self._descriptors[number] = descriptor
 
     def write(self, number: int, offset: int, parts: list[bytes]) -> None:
-        write_all(self._descriptor(number), parts, offset)
+        descriptor = self._descriptor(number)
+        try:
+            write_all(descriptor, parts, offset)
+        except OSError as error:
+            raise with_path(error, self._segment(number)) from error
 
     def sync(self, number: int) -> None:
-        os.fdatasync(self._descriptor(number))
+        descriptor = self._descriptor(number)
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            raise with_path(error, self._segment(number)) from error
 
     def close_segment(self, number: int) -> None:
         descriptor = self._descriptors.pop(number, -1)
@@ -110,9 +123,13 @@ class FileDisk(Disk):
                 os.close(descriptor)
 
     def read(self, number: int, offset: int, size: int) -> bytes:
-        with self._segment(number).open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
+        path = self._segment(number)
+        try:
+            with path.open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except OSError as error:
+            raise with_path(error, path) from error
 
     def truncate(self, number: int, size: int) -> None:
         descriptor = self._descriptor(number)
@@ -150,10 +167,14 @@ class FileDisk(Disk):
     # Checkpoints
 
     def checkpoint_generations(self) -> list[int]:
-        return _numbers(self._checkpoints, CHECKPOINT_SUFFIX)
+        return numbers_in(self._checkpoints, CHECKPOINT_SUFFIX)
 
     def read_checkpoint(self, generation: int) -> bytes:
-        return self._checkpoint(generation).read_bytes()
+        path = self._checkpoint(generation)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise with_path(error, path) from error
 
     def keep_checkpoint_aside(self, generation: int) -> None:
         path = self._checkpoint(generation)
@@ -181,6 +202,9 @@ class FileDisk(Disk):
         return found.f_bavail * found.f_frsize
 
 
-def _numbers(directory: Path, suffix: str) -> list[int]:
+def numbers_in(directory: Path, suffix: str) -> list[int]:
+    """Files that are called NUMBER and the suffix."""
+    if not directory.is_dir():
+        return []
     found = [path.name.removesuffix(suffix) for path in directory.iterdir() if path.name.endswith(suffix)]
     return sorted(int(name) for name in found if name.isdigit())

@@ -47,18 +47,19 @@ class DataDirectory:
             raise DataDirectoryRefused(f"can't use the data directory {path}: {error.strerror}") from error
         try:
             self.log_id = _identity(path)
+            self.disk = FileDisk(path)
+            _require_topology(path / "topology.sqlite", self.disk)
+            self.topology_store = SqliteTopology(_private(path / "topology.sqlite"))
         except Exception:
             os.close(self._lock)
             raise
-        self.disk = FileDisk(path)
-        self.topology_store = SqliteTopology(_private(path / "topology.sqlite"))
         self.writer: LogWriter | None = None
 
     def load(self) -> tuple[Topology, Recovered]:
         """What the node was before; Corrupt or UnknownFormat if it can't be told."""
         topology = self.topology_store.load()
-        clean_position = self._read_clean_stop()
-        recovered = recover(self.disk, self.log_id, topology.queue_ids(), clean_position)
+        clean_position = read_clean_stop(self.path)
+        recovered = recover(self.disk, self.log_id, topology.queue_ids(), clean_position, topology.queue_names())
         self._forget_clean_stop()
         return topology, recovered
 
@@ -81,19 +82,20 @@ class DataDirectory:
         """Let another process have the directory."""
         os.close(self._lock)
 
-    def _read_clean_stop(self) -> int:
-        """-1 if the last stop was not an orderly one."""
-        try:
-            found = json.loads((self.path / "clean-stop").read_bytes())
-            return int(found["position"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return -1
-
     def _forget_clean_stop(self) -> None:
         path = self.path / "clean-stop"
         if path.exists():
             path.unlink()
             sync_directory(self.path)
+
+
+def read_clean_stop(path: Path) -> int:
+    """Where the log ended; -1 if the last stop was not an orderly one."""
+    try:
+        found = json.loads((path / "clean-stop").read_bytes())
+        return int(found["position"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return -1
 
 
 class SpaceWatch:
@@ -113,6 +115,14 @@ class SpaceWatch:
 
 def default_reserve_bytes(segment_bytes: int) -> int:
     return max(3 * segment_bytes, GIB)
+
+
+def _require_topology(path: Path, disk: FileDisk) -> None:
+    """A log without the queues that its messages are in would be taken for garbage."""
+    if disk.segment_numbers() and (not path.exists() or path.stat().st_size == 0):
+        raise DataDirectoryRefused(
+            f"the data directory {path.parent} has lost its {path.name}, and its log is not empty"
+        )
 
 
 def _private(path: Path) -> Path:
@@ -145,6 +155,11 @@ def _identity(path: Path) -> int:
         log_id = secrets.randbits(63) | 1
         replace_file(file, json.dumps({"format": FORMAT, "log_id": log_id}).encode())
         return log_id
+    return read_identity(path)
+
+
+def read_identity(path: Path) -> int:
+    file = path / "identity.json"
     try:
         found = json.loads(file.read_bytes())
         found_format = int(found["format"])

@@ -274,7 +274,7 @@ def serve(config: Config) -> int:
     except (BadDefinitions, CannotListen, DataDirectoryRefused, TlsError, UnknownFormat) as error:
         return _refuse(str(error), EXIT_CANNOT_START)
     except Corrupt as error:
-        return _refuse(f"the log is damaged: {error}", EXIT_DAMAGED)
+        return _refuse(f"the data directory {config.data_dir} is damaged: {error}", EXIT_DAMAGED)
     except OSError as error:
         return _refuse(f"{error.filename or config.data_dir}: {error.strerror or error}", EXIT_CANNOT_START)
 

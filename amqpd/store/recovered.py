@@ -53,9 +53,19 @@ class RecoveryReport:
         self.unknown_queue_count = 0
         # Messages that the checkpoint knows and no intact batch has any more, by queue_id.
         self.missing_counts: dict[int, int] = {}
+        # What people call them.
+        self.queue_names: dict[int, str] = {}
         # Lines for the operator: what is usual, and what is not.
         self.notices: list[str] = []
         self.damage: list[str] = []
+
+    def lost(self) -> list[str]:
+        """One sentence for each queue that misses messages."""
+        return [
+            f"{self.queue_names.get(queue_id, f'queue_id {queue_id}')}: {count}"
+            f" {'message is' if count == 1 else 'messages are'} lost"
+            for queue_id, count in self.missing_counts.items()
+        ]
 
 
 @final

@@ -23,7 +23,6 @@ from amqpd.base.errors import Corrupt
 from amqpd.base.message import SegmentUse
 from amqpd.store.batch import (
     BATCH_HEADER_SIZE,
-    BATCH_MAGIC,
     Batch,
     BatchHeader,
     crc_of_header,
@@ -32,18 +31,26 @@ from amqpd.store.batch import (
 )
 from amqpd.store.checkpoint import CheckpointReader
 from amqpd.store.disk import Disk
+from amqpd.store.inspect import describe_damage
 from amqpd.store.log import LogStart
 from amqpd.store.recovered import Recovered, RecoveryReport
 from amqpd.store.replay import Replay
 from amqpd.store.segment import SEGMENT_HEADER_SIZE, DiskFull, SegmentWriter, try_read_segment_header
 
 
-def recover(disk: Disk, log_id: int, known_queue_ids: list[int], clean_position: int = -1) -> Recovered:
-    """`clean_position` is where a clean stop left the log, -1 if the stop was not clean.
+def recover(
+    disk: Disk,
+    log_id: int,
+    known_queue_ids: list[int],
+    clean_position: int = -1,
+    queue_names: dict[int, str] | None = None,
+) -> Recovered:
+    """`clean_position` is where a clean stop left the log, -1 if the stop was not clean; the names are for reports.
 
     Corrupt if starting would bring back messages that were settled, or UnknownFormat; nothing is changed then.
     """
-    return _Recovery(disk, log_id, known_queue_ids, clean_position).run()
+    names = queue_names if queue_names is not None else {}
+    return _Recovery(disk, log_id, known_queue_ids, clean_position, names).run()
 
 
 def segment_path(number: i64) -> str:
@@ -52,10 +59,13 @@ def segment_path(number: i64) -> str:
 
 @final
 class _Recovery:
-    def __init__(self, disk: Disk, log_id: int, known_queue_ids: list[int], clean_position: int) -> None:
+    def __init__(
+        self, disk: Disk, log_id: int, known_queue_ids: list[int], clean_position: int, names: dict[int, str]
+    ) -> None:
         self._disk = disk
         self._log_id = log_id
         self._clean_position = clean_position
+        self._names = names
         self._report = RecoveryReport()
         self._replay = Replay(known_queue_ids, self._report)
         self._segments: dict[int, SegmentUse] = {}
@@ -86,8 +96,10 @@ class _Recovery:
             known_end = max(known_end, checkpoint.end_position)
         self._read_log(numbers)
         if checkpoint is not None and self._position < checkpoint.position:
-            # Nothing was written since, so the segment that the checkpoint names may not exist yet.
-            self._position = checkpoint.position
+            known_end = max(known_end, checkpoint.position)
+            if checkpoint.offset == SEGMENT_HEADER_SIZE:
+                # Nothing was written since, so the segment that the checkpoint names may not exist yet.
+                self._position = checkpoint.position
         self._check_end(known_end)
         return self._conclude(self._place_start())
 
@@ -110,9 +122,9 @@ class _Recovery:
             self._report.checkpoint_generation = generation
             return checkpoint
         if len(numbers) > 0 and numbers != list(range(1, len(numbers) + 1)):
-            raise Corrupt("the log", 0, "no intact checkpoint, and segments that it stood for are gone")
+            raise Corrupt("the log", -1, "no intact checkpoint, and segments that it stood for are gone")
         if len(numbers) == 0 and (self._clean_position > 0 or len(generations) > 0):
-            raise Corrupt("the log", 0, "all of its segments are gone")
+            raise Corrupt("the log", -1, "all of its segments are gone")
         return None
 
     def _read_bodies(self, numbers: list[int], wanted: dict[int, int]) -> None:
@@ -175,6 +187,10 @@ class _Recovery:
                 is_known = number < self._first or (number == self._first and batch.offset < self._first_offset)
                 self._apply(data, batch, segment, is_known)
                 at = batch.end
+            elif batch is not None and batch.position > self._position:
+                # Intact, and not the next one: what was between is gone, but this is not.
+                self._damaged(f"{segment_path(number)}: {batch.position - self._position} bytes are gone before {at}")
+                self._keep_aside(number)
             else:
                 at = self._pass_damage(data, at, segment, is_last)
 
@@ -214,7 +230,8 @@ class _Recovery:
             segment.size_bytes = at
             return size
         until = found.offset if found is not None else size
-        self._damaged(f"{segment_path(number)}: {until - at} bytes at {at} are not what was written{_guess(data, at)}")
+        described = describe_damage(data, at, self._names)
+        self._damaged(f"{segment_path(number)}: {until - at} bytes at {at} are not what was written{described}")
         self._keep_aside(number)
         return until
 
@@ -252,7 +269,9 @@ class _Recovery:
         last = max(self._segments) if len(self._segments) > 0 else 0
         if is_clean and last >= self._first and self._segments[last].size_bytes > SEGMENT_HEADER_SIZE:
             return self._start_in(self._segments[last], self._segments[last].size_bytes)
-        fresh = self._start_in(SegmentUse(max(last + 1, self._first)), SEGMENT_HEADER_SIZE)
+        # Never below the checkpoint's place in its own segment, where the next start would not look for records.
+        first = self._first if self._first_offset <= SEGMENT_HEADER_SIZE else self._first + 1
+        fresh = self._start_in(SegmentUse(max(last + 1, first)), SEGMENT_HEADER_SIZE)
         if is_clean or len(self._last_records) == 0:
             return fresh
         return self._write_last_batch_again(fresh)
@@ -316,20 +335,10 @@ class _Recovery:
         recovered.checkpoint_segment = self._first if report.checkpoint_generation > 0 else 0
         recovered.next_generation = self._next_generation
         recovered.next_queue_id = int(replay.next_queue_id)
-        for queue_id, count in report.missing_counts.items():
-            report.damage.append(f"queue_id {queue_id}: {count} messages are lost")
+        report.queue_names = self._names
+        report.damage += report.lost()
         start.next_message_id = replay.next_message_id
         start.sealed_segments = [
             self._segments[number] for number in sorted(self._segments) if number != start.segment.number
         ]
         return recovered
-
-
-def _guess(data: bytes, at: i64) -> str:
-    """What the damaged place says of itself, if it still looks like a batch."""
-    if at + BATCH_HEADER_SIZE > len(data) or data[at : at + 4] != BATCH_MAGIC:
-        return ""
-    header = BatchHeader(data, at)
-    if header.record_count * 13 > header.records_size:
-        return ""
-    return f" (a batch of {header.record_count} records, mark {header.mark})"

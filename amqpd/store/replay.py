@@ -107,7 +107,7 @@ class Replay:
             if kind in (MESSAGE, MOVE):
                 at = self._apply_message(data, at, segment, bodies_only)
             elif bodies_only:
-                at += _size_of(data, at, end)
+                at += record_size(data, at, end)
             elif kind == SETTLE:
                 self._settle(int(read_u32(data, at + 1)), int(read_i64_le(data, at + 5)))
                 at += SETTLE_SIZE
@@ -136,7 +136,7 @@ class Replay:
         end = batch.end
         count: i64 = 0
         while at < end:
-            size = _size_of(data, at, end)
+            size = record_size(data, at, end)
             if size == 0:
                 break
             at += size
@@ -274,7 +274,7 @@ class Replay:
         return queues
 
 
-def _size_of(data: bytes, at: i64, end: i64) -> i64:
+def record_size(data: bytes, at: i64, end: i64) -> i64:
     """The size of the record at `at`; 0 if there is no whole record of a known kind."""
     kind: i64 = data[at]
     size: i64 = 0

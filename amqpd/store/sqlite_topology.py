@@ -2,7 +2,8 @@
 
 Owns the file's tables and their version. Does not own the columns' meaning (topology.py). Imported by the shell only and
 never compiled. Invariant: what `apply` was given is wholly there or not at all, and durable when it returns
-(`synchronous = FULL`).
+(`synchronous = FULL`). A file that SQLite finds malformed is Corrupt, never an empty topology: the log's messages would be
+dropped for want of their queues.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from sqlite_utils import Database
 
+from amqpd.base.errors import Corrupt
 from amqpd.store.segment import UnknownFormat
 from amqpd.store.topology import (
     BINDINGS,
@@ -60,12 +62,17 @@ class SqliteTopology(TopologyStore):
     """`load` in the thread that starts the node, `apply` in the one that writes the log; never both at a time."""
 
     def __init__(self, path: Path) -> None:
-        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection = connection
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        self._tables = Database(connection)
-        self._open_format(path)
+        self._path = path
+        try:
+            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._connection = connection
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            self._tables = Database(connection)
+            self._open_format(path)
+            self._check()
+        except sqlite3.DatabaseError as error:
+            raise _of_the_disk(path, error) from error
 
     def close(self) -> None:
         self._connection.close()
@@ -83,9 +90,21 @@ class SqliteTopology(TopologyStore):
             self._tables.table("counters").create({"name": str, "value": int}, pk="name", if_not_exists=True)
             self._connection.execute(f"PRAGMA user_version = {FORMAT}")
 
+    def _check(self) -> None:
+        """SQLite reads what it needs: a page that is broken further back would be met in the middle of the work."""
+        found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise Corrupt(str(self._path), -1, f"SQLite finds it malformed: {' '.join(found.split())}")
+
     # Reading
 
     def load(self) -> Topology:
+        try:
+            return self._load()
+        except sqlite3.DatabaseError as error:
+            raise _of_the_disk(self._path, error) from error
+
+    def _load(self) -> Topology:
         topology = Topology()
         topology.vhosts = [
             VhostRow(row["name"], row["description"], row["tags"], row["default_queue_type"])
@@ -169,3 +188,13 @@ class SqliteTopology(TopologyStore):
     def _delete_where(self, table: str, **columns: object) -> None:
         condition = " AND ".join(f'"{column}" = ?' for column in columns)
         self._connection.execute(f'DELETE FROM "{table}" WHERE {condition}', list(columns.values()))
+
+
+def _of_the_disk(path: Path, error: sqlite3.DatabaseError) -> Exception:
+    """Corrupt if the content is to blame, OSError if the file can't be read or written at all."""
+    code = error.sqlite_errorcode & 0xFF
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+        return Corrupt(str(path), -1, f"SQLite says: {error}")
+    if code == sqlite3.SQLITE_FULL:
+        return OSError(errno.ENOSPC, "no space left for the topology", str(path))
+    return OSError(errno.EIO, f"SQLite says: {error}", str(path))

@@ -169,6 +169,10 @@ class Topology:
     def queue_ids(self) -> list[int]:
         return [int(queue.queue_id) for queue in self.queues]
 
+    def queue_names(self) -> dict[int, str]:
+        """What people call the queue that the log knows by its queue_id."""
+        return {int(queue.queue_id): f"queue '{queue.name}' in vhost '{queue.vhost}'" for queue in self.queues}
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class TopologyStore:

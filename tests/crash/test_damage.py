@@ -200,3 +200,46 @@ def test_settles_in_a_lost_batch_bring_messages_back_flagged() -> None:
         (b"one", True),
         (b"two", True),
     ]
+
+
+def test_batch_behind_a_part_that_is_gone_is_served() -> None:
+    """What was cut out may end exactly where the next batch begins: that batch is whole, and was confirmed."""
+    model = StoreModel(FaultyDisk(), [1], 1 << 20)
+    for body in (b"one", b"two", b"three"):
+        model.publish(body, 1)
+        model.commit()
+    data = model.disk.segments[1].content
+    starts = [at for at in range(len(data)) if data[at : at + 4] == b"AQB1"]
+    model.disk.segments[1] = FakeFile(data[: starts[1]] + data[starts[2] :])
+    recovered = recover(model.disk, LOG_ID, [1])
+    assert [entry.message.body for entry in recovered.queues[1]] == [b"one", b"three"]
+    assert any("are gone before" in sentence for sentence in recovered.report.damage)
+
+
+def drained_and_checkpointed() -> StoreModel:
+    model = StoreModel(FaultyDisk(), [1], 1 << 20)
+    for _ in range(5):
+        model.publish(b"x" * 300, 1)
+        model.commit()
+        model.settle_oldest(1)
+        model.commit()
+    model.checkpoint()
+    return model
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["gone", "cut"])
+def test_what_is_written_after_the_end_of_the_log_was_lost_is_found_again(is_cut: bool) -> None:
+    """The checkpoint stands behind all that is left: new records must not come to stand before it."""
+    model = drained_and_checkpointed()
+    disk = model.disk.survivor(KEPT)
+    if is_cut:
+        data = disk.segments[1].content
+        disk.segments[1] = FakeFile(data[: data.rindex(b"AQB1")])
+    else:
+        del disk.segments[1]
+    again = StoreModel(disk, [1], 1 << 20, int(model.log.position))
+    assert any("too early" in sentence for sentence in again.recovered.report.damage)
+    again.publish(b"confirmed", 1)
+    again.commit()
+    found = recover(again.disk.survivor(KEPT), LOG_ID, [1])
+    assert [entry.message.body for entry in found.queues[1]] == [b"confirmed"]
