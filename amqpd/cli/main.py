@@ -12,6 +12,7 @@ import typer
 
 from amqpd import __version__
 from amqpd.cli.bench import bench_command
+from amqpd.cli.log import app as log_app
 from amqpd.cli.serve import serve_command
 
 app = typer.Typer(
@@ -49,3 +50,4 @@ def serve_named(context: typer.Context) -> None:
 
 
 app.command("bench", help="Load any AMQP broker and say how fast it was.")(bench_command)
+app.add_typer(log_app, name="log")
