@@ -95,6 +95,9 @@ class SqliteTopology(TopologyStore):
         found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise Corrupt(str(self._path), -1, f"SQLite finds it malformed: {' '.join(found.split())}")
+        missing = [table for table in COLUMNS if not self._tables[table].exists()]
+        if missing:
+            raise Corrupt(str(self._path), -1, f"it has no table {missing[0]}")
 
     # Reading
 

@@ -9,7 +9,7 @@ from amqpd.cli.main import app
 def test_help_names_every_command() -> None:
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    for command in ("serve", "bench"):
+    for command in ("serve", "bench", "log"):
         assert command in result.output
 
 
