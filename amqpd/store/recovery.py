@@ -116,7 +116,7 @@ class _Recovery:
                     disk.read_checkpoint(generation), self._log_id, f"checkpoint {generation}"
                 )
             except Corrupt as damage:
-                self._report.notices.append(f"{damage}; using the one before it")
+                self._report.notices.append(f"{damage}; an older one or the whole log is read instead")
                 self._bad_generations.append(generation)
                 continue
             self._report.checkpoint_generation = generation

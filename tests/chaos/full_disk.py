@@ -58,19 +58,22 @@ VARIANTS: Final = (
 
 
 @contextlib.contextmanager
-def small_disk(mount_point: Path) -> Iterator[Path]:
-    mount_point.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(mount_point)]
+def mounted(what: str, mount_point: Path, *flags: str) -> Iterator[Path]:
+    mount_point.mkdir(exist_ok=True)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(["mount", *flags, what, str(mount_point)], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise CannotMount("there is no mount command") from None
     if done.returncode != 0:
-        raise CannotMount(f"a tmpfs can't be mounted here: {done.stderr.strip()}")
+        raise CannotMount(f"{what} can't be mounted here: {done.stderr.strip()}")
     try:
         yield mount_point
     finally:
         subprocess.run(["umount", str(mount_point)], check=True)
+
+
+def small_disk(mount_point: Path, size_bytes: int = DISK_BYTES) -> contextlib.AbstractContextManager[Path]:
+    return mounted("tmpfs", mount_point, "-t", "tmpfs", "-o", f"size={size_bytes}")
 
 
 class Filler(Confirming):

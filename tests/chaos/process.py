@@ -62,6 +62,8 @@ class BrokerProcess:
         self.host = "127.0.0.1"
         self.port = free_port()
         self.flags: list[str] = []
+        # Beside what every broker of these tests gets.
+        self.environ: dict[str, str] = {}
         self._directory = directory
         self.data_dir = data_dir or directory / "data"
         self._settings = dict(settings)
@@ -79,7 +81,12 @@ class BrokerProcess:
         self._log_start = len(self.log())
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self._directory, env=environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=self._directory,
+                env={**environment(), **self.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     async def start(self) -> float:
