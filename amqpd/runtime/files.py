@@ -47,6 +47,9 @@ class DataDirectory:
             raise DataDirectoryRefused(f"can't use the data directory {path}: {error.strerror}") from error
         try:
             self.log_id = _identity(path)
+            if (path / "topology.sqlite").exists() and not (path / "log").exists():
+                # The log is made first: perhaps its volume is not mounted.
+                raise DataDirectoryRefused(f"the data directory {path} has lost its log")
             self.disk = FileDisk(path)
             _require_topology(path / "topology.sqlite", self.disk)
             self.topology_store = SqliteTopology(_private(path / "topology.sqlite"))

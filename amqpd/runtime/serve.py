@@ -105,15 +105,19 @@ class Server:
         for damage in recovered.report.damage:
             logger.error("%s", damage)
         log = Log(recovered.start, config.limits.segment_bytes)
-        self.broker = Broker(
-            config.limits,
-            log,
-            topology,
-            recovered,
-            SystemEntropy(),
-            time.monotonic_ns() // 1_000_000,
-            time.time_ns() // 1_000_000,
-        )
+        try:
+            self.broker = Broker(
+                config.limits,
+                log,
+                topology,
+                recovered,
+                SystemEntropy(),
+                time.monotonic_ns() // 1_000_000,
+                time.time_ns() // 1_000_000,
+            )
+        except ValueError as error:
+            # SQLite has no checksums: a row that reads well may still say what no broker would have written.
+            raise Corrupt(str(directory.path / "topology.sqlite"), -1, str(error)) from error
         self._load_definitions()
         writer = directory.start_writer(recovered, HopToLoop(loop, self))
         self.turn = Turn(loop, self.broker, writer, logs.Notices(logger))

@@ -119,6 +119,8 @@ class _Recovery:
                 self._report.notices.append(f"{damage}; an older one or the whole log is read instead")
                 self._bad_generations.append(generation)
                 continue
+            if len(numbers) == 0 and checkpoint.offset > SEGMENT_HEADER_SIZE:
+                raise Corrupt("the log", -1, "all of its segments are gone")
             self._report.checkpoint_generation = generation
             return checkpoint
         if len(numbers) > 0 and numbers != list(range(1, len(numbers) + 1)):

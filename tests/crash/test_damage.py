@@ -217,13 +217,14 @@ def test_batch_behind_a_part_that_is_gone_is_served() -> None:
 
 
 def drained_and_checkpointed() -> StoreModel:
-    model = StoreModel(FaultyDisk(), [1], 1 << 20)
-    for _ in range(5):
+    model = StoreModel(FaultyDisk(), [1], 2048)
+    for _ in range(14):
         model.publish(b"x" * 300, 1)
         model.commit()
         model.settle_oldest(1)
         model.commit()
-    model.checkpoint()
+    checkpoint = model.checkpoint()
+    assert checkpoint.segment_number > 1
     return model
 
 
@@ -232,14 +233,22 @@ def test_what_is_written_after_the_end_of_the_log_was_lost_is_found_again(is_cut
     """The checkpoint stands behind all that is left: new records must not come to stand before it."""
     model = drained_and_checkpointed()
     disk = model.disk.survivor(KEPT)
+    last = disk.segment_numbers()[-1]
     if is_cut:
-        data = disk.segments[1].content
-        disk.segments[1] = FakeFile(data[: data.rindex(b"AQB1")])
+        data = disk.segments[last].content
+        disk.segments[last] = FakeFile(data[: data.rindex(b"AQB1")])
     else:
-        del disk.segments[1]
-    again = StoreModel(disk, [1], 1 << 20, int(model.log.position))
+        del disk.segments[last]
+    again = StoreModel(disk, [1], 2048, int(model.log.position))
     assert any("too early" in sentence for sentence in again.recovered.report.damage)
     again.publish(b"confirmed", 1)
     again.commit()
     found = recover(again.disk.survivor(KEPT), LOG_ID, [1])
     assert [entry.message.body for entry in found.queues[1]] == [b"confirmed"]
+
+
+def test_checkpoint_without_any_segment_is_refused() -> None:
+    disk = drained_and_checkpointed().disk
+    disk.segments.clear()
+    with pytest.raises(Corrupt, match="all of its segments are gone"):
+        recover(disk, LOG_ID, [1])

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from amqpd.runtime.files import DataDirectory
+from amqpd.runtime.snapshot import Snapshot
+from amqpd.store.checkpoint import DELIVERED, ENTRY, CheckpointReader
+from amqpd.store.inspect import KIND_NAMES
+from amqpd.store.verify import Verifier
 
+# Every kind of record that today's format has: a new one needs a new golden directory.
+KINDS = set(KIND_NAMES)
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
@@ -39,3 +45,23 @@ def test_old_data_directory_opens(name: str, without: str, tmp_path: Path) -> No
     assert topology.bindings[1].routing_key == "eu.\udcff"
     directory.topology_store.close()
     directory.release()
+
+
+def test_golden_directories_have_every_kind_of_record_and_no_damage() -> None:
+    kinds: set[int] = set()
+    items: set[int] = set()
+    for path in sorted(GOLDEN.glob("data-*")):
+        snapshot = Snapshot(path)
+        verifier = Verifier(snapshot, snapshot.log_id(), snapshot.clean_position, {})
+        verifier.checkpoints()
+        for number in snapshot.segment_numbers():
+            kinds |= set(verifier.segment(number).record_counts)
+        verifier.end()
+        assert verifier.problems == []
+        for generation in snapshot.checkpoint_generations():
+            checkpoint = CheckpointReader(snapshot.read_checkpoint(generation), snapshot.log_id(), "")
+            while checkpoint.next():
+                items.add(int(checkpoint.kind))
+        snapshot.close()
+    assert kinds == KINDS
+    assert items == {ENTRY, DELIVERED}

@@ -1,4 +1,8 @@
-"""Writes tests/golden/data-1: run once, when format 1 was new. Never run it again; a new format gets a new folder.
+"""Writes a golden directory: run once for each, never again over the same one; a new format gets a new folder.
+
+    data-1    when format 1 was new
+    data-1-2  format 1 still, with what data-1 lacks: watermarks and delivery counts in the checkpoint, a user whom the broker
+              itself could have written
 
 python -m tests.golden.make FOLDER
 """
@@ -30,6 +34,7 @@ from amqpd.store.topology import (
     VhostRow,
     put,
 )
+from amqpd.vhosts.access import SHA256, User, hash_password
 
 HEADER = bytes.fromhex("003c00000000000000000005100002")
 
@@ -69,7 +74,7 @@ def make(path: Path) -> None:
         put(QUEUES, QueueRow(2, "/", "eu", True, b"").row()),
         put(BINDINGS, BindingRow("/", "orders", "all", False, "#", b"").row()),
         put(BINDINGS, BindingRow("/", "orders", "eu", False, "eu.\udcff", b"").row()),
-        put(USERS, {"name": "guest", "password_hash": "", "hashing_algorithm": "", "tags": "administrator"}),
+        put(USERS, User("guest", hash_password(b"guest", b"salt"), SHA256, ("administrator",)).row()),
         put(PERMISSIONS, {"user": "guest", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}),
     )
     for step in range(24):
@@ -86,8 +91,9 @@ def make(path: Path) -> None:
         if step == 12:
             checkpoint = CheckpointBuilder(log, 1)
             for queue_id, messages in held.items():
-                for message in messages:
-                    checkpoint.add(queue_id, message, 0, False)
+                for place, message in enumerate(messages):
+                    checkpoint.add(queue_id, message, 3 if place == 0 else 0, place == 0)
+                checkpoint.add_delivered(queue_id, messages[0].message_id)
             directory.disk.write_checkpoint(1, checkpoint.finish().data)
     directory.stop(int(log.position))
     expected = {
