@@ -117,15 +117,17 @@ def test_topology_alone_writes_nothing_to_the_log(bench: Bench) -> None:
     bench.writer.stop()
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.EROFS, errno.EBADF], ids=lambda code: errno.errorcode[code])
 @pytest.mark.parametrize("effect", ["write", "sync"])
-def test_after_a_failure_nothing_is_written_or_reported_any_more(bench: Bench, effect: str) -> None:
+def test_after_a_failure_nothing_is_written_or_reported_any_more(bench: Bench, effect: str, code: int) -> None:
     bench.submit()
     bench.reports.next()
+    bench.disk.error = code
     bench.disk.error_at = len(bench.disk.effects) + ["write", "sync"].index(effect)
     for _ in range(3):
         bench.submit(CHANGE)
     kind, error = bench.reports.next()
-    assert (kind, error.errno) == ("failed", errno.EIO)
+    assert (kind, error.errno) == ("failed", code)
     bench.writer.write_checkpoint(Checkpoint(1, 1, 0, 0, b"c"))
     bench.writer.stop()
     assert bench.reports.all.empty()
