@@ -95,11 +95,7 @@ class BrokerHarness:
         while going:
             going = False
             if not self.hold_syncs and self.broker.needs_seal:
-                batch = self.broker.seal()
-                if batch is not None:
-                    self.batches.append(batch)
-                    self.broker.synced(batch.mark)
-                    going = True
+                going = self._commit()
             for connection in self.broker.woken():
                 going = True
                 for client in self.clients:
@@ -109,6 +105,15 @@ class BrokerHarness:
             if self.broker.has_work:
                 self.broker.go_on()
                 going = True
+
+    def _commit(self) -> bool:
+        """What the disk does: one batch becomes durable. False if there was none."""
+        batch = self.broker.seal()
+        if batch is None:
+            return False
+        self.batches.append(batch)
+        self.broker.synced(batch.mark)
+        return True
 
     def raw(self) -> Client:
         """A TCP connection on which nothing has been said yet."""
