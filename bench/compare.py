@@ -17,7 +17,7 @@ from pathlib import Path
 
 from brokers import Amqpd, Broker, RabbitMQ, find_rabbitmq
 from loads import Figure, Load, Step, loads, value_of
-from page import machine, markdown_table, median_rows, terminal_table, write_between
+from page import Row, machine, markdown_table, median_rows, terminal_table, write_between
 from rich.console import Console
 
 from amqpd.cli.load import LoadError
@@ -28,10 +28,9 @@ REST_S = 1.0
 RUN_TIMEOUT_S = 1200.0
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bench/run", description="Load amqpd, and RabbitMQ beside it where it is installed."
-    )
+def parser(program: str, description: str) -> argparse.ArgumentParser:
+    """What every comparison may be told."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--rounds", type=int, default=3, help="the table shows their median (3)")
     parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="of one timed run (10)")
@@ -44,6 +43,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", default="", metavar="FILE", help="write every result there")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--check", action="store_true", help="exit 1 when a figure misses its floor")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds, arguments.duration = 1, min(arguments.duration, 3.0)
@@ -51,12 +54,13 @@ def parse_arguments() -> argparse.Namespace:
 
 
 class Comparison:
-    def __init__(self, arguments: argparse.Namespace, brokers: list[Broker], console: Console) -> None:
+    def __init__(self, arguments: argparse.Namespace, chosen: list[Load], console: Console) -> None:
         self._arguments = arguments
-        self._brokers = brokers
-        self._console = console
-        chosen = loads(200_000 if arguments.quick else 2_000_000)
+        self._brokers: list[Broker] = []
+        self.console = console
         self.loads = [load for load in chosen if not arguments.loads or load.letter in arguments.loads]
+        # What the figures depend on.
+        self.facts: dict[str, str] = {}
         # (broker, figure) -> one value for each round; None where the run failed.
         self.values: dict[tuple[str, str], list[float | None]] = {}
         self.results: list[dict[str, object]] = []
@@ -65,7 +69,48 @@ class Comparison:
     def figures(self) -> list[Figure]:
         return [figure for load in self.loads for step in load.steps for figure in step.figures]
 
+    @property
+    def generator(self) -> list[str]:
+        # amqpload is handed nothing that it does not know; both read the same names.
+        own = [sys.executable, "-P", "-m", "amqpd.cli.bench"]
+        return [self._arguments.generator] if self._arguments.generator else own
+
+    @property
+    def names(self) -> list[str]:
+        return [broker.name for broker in self._brokers]
+
+    @property
+    def medians(self) -> list[Row]:
+        return median_rows(self.figures, self.values, self.names)
+
     def run(self) -> None:
+        """Start the brokers, run everything, and leave nothing of them."""
+        arguments = self._arguments
+        # Several runs share one directory only by mistake: each has its own below it.
+        directory = Path(tempfile.mkdtemp(prefix="amqpd-bench-", dir=arguments.dir))
+        try:
+            if arguments.only != "RabbitMQ":
+                self._brokers.append(Amqpd(directory))
+            if arguments.only != "amqpd" and find_rabbitmq() is not None:
+                self._brokers.append(RabbitMQ(directory))
+            if not self._brokers:
+                raise LoadError("RabbitMQ is not installed")
+            for broker in self._brokers:
+                broker.start()
+            self.facts = machine(directory) | {broker.name: broker.version() for broker in self._brokers}
+            self.facts["load generator"] = os.path.basename(arguments.generator) or "amqpd bench"
+            for name, fact in self.facts.items():
+                self.console.print(f"{name}: {fact}", markup=False, highlight=False)
+            if len(self._brokers) > 1:
+                for broker in self._brokers:
+                    broker.pause()
+            self._run_rounds()
+        finally:
+            for broker in self._brokers:
+                broker.stop()
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _run_rounds(self) -> None:
         for round_number in range(self._arguments.rounds):
             for load in self.loads:
                 # Who goes first changes, so that a drift of the machine falls on both.
@@ -78,7 +123,7 @@ class Comparison:
         time.sleep(REST_S)
         try:
             for step in load.steps:
-                result = self._run_step(load, step, broker)
+                result = self.run_step(load, step, broker)
                 self.results.append({"broker": broker.name, "round": round_number, "load": load.letter} | result)
                 self._note(round_number, step, broker, result)
         finally:
@@ -86,15 +131,12 @@ class Comparison:
             if len(self._brokers) > 1:
                 broker.pause()
 
-    def _run_step(self, load: Load, step: Step, broker: Broker) -> dict[str, object]:
+    def run_step(self, load: Load, step: Step, broker: Broker) -> dict[str, object]:
         arguments = self._arguments
         common = ["--json", "--port", str(broker.port), "--pid", str(broker.pid), "--queue", f"bench-{load.letter}"]
         timed = ["--duration", f"{arguments.duration:g}", "--warmup", f"{arguments.duration / 5:g}"]
-        # amqpload is handed nothing that it does not know; both read the same names.
-        own = [sys.executable, "-P", "-m", "amqpd.cli.bench"]
-        generator = [arguments.generator] if arguments.generator else own
-        command = [*generator, *common, *step.arguments, *(timed if step.is_timed else [])]
-        with self._console.status(f"{broker.name}: load {load.letter}"):
+        command = [*self.generator, *common, *step.arguments, *(timed if step.is_timed else [])]
+        with self.console.status(f"{broker.name}: load {load.letter}"):
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
                 line = done.stdout.strip().splitlines()[-1]
@@ -109,7 +151,7 @@ class Comparison:
             value = None if problem else value_of(result, figure)
             self.values.setdefault((broker.name, figure.name), []).append(value)
             shown = problem or (f"{value:,.3f}" if figure.is_latency else f"{value:,.0f}")
-            self._console.print(
+            self.console.print(
                 f"round {round_number + 1}  {figure.name:<3} {broker.name:<9} {shown} {'' if problem else figure.unit}",
                 markup=False,
                 highlight=False,
@@ -133,47 +175,31 @@ def complaint(result: dict[str, object]) -> str:
 
 
 def main() -> int:
-    arguments = parse_arguments()
+    arguments = parsed(parser("bench/run", "Load amqpd, and RabbitMQ beside it where it is installed."))
     console = Console()
-    # Several runs share one directory only by mistake: each has its own below it.
-    directory = Path(tempfile.mkdtemp(prefix="amqpd-bench-", dir=arguments.dir))
-    brokers: list[Broker] = []
+    comparison = Comparison(arguments, loads(200_000 if arguments.quick else 2_000_000), console)
     try:
-        if arguments.only != "RabbitMQ":
-            brokers.append(Amqpd(directory))
-        if arguments.only != "amqpd" and find_rabbitmq() is not None:
-            brokers.append(RabbitMQ(directory))
-        if not brokers:
-            raise LoadError("RabbitMQ is not installed")
-        for broker in brokers:
-            broker.start()
-        facts = machine(directory) | {broker.name: broker.version() for broker in brokers}
-        facts["load generator"] = os.path.basename(arguments.generator) or "amqpd bench"
-        for name, fact in facts.items():
-            console.print(f"{name}: {fact}", markup=False, highlight=False)
-        if len(brokers) > 1:
-            for broker in brokers:
-                broker.pause()
-        comparison = Comparison(arguments, brokers, console)
         comparison.run()
     except LoadError as error:
         Console(stderr=True).print(f"bench: {error}", style="red", markup=False, highlight=False)
         return 1
-    finally:
-        for broker in brokers:
-            broker.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-    names = [broker.name for broker in brokers]
-    rows = median_rows(comparison.figures, comparison.values, names)
+    names, rows = comparison.names, comparison.medians
     console.print(terminal_table(rows, names))
     if arguments.json:
-        medians = {row.figure.name: row.medians | {"ratio": row.ratio} for row in rows}
-        report = {"machine": facts, "medians": medians, "results": comparison.results}
-        Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n")
+        write_json(Path(arguments.json), comparison)
     if arguments.write:
-        described = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
         rounds = f"Median of {arguments.rounds}, {arguments.duration:g} s each:"
-        write_between(PAGE, "table", f"{described}\n\n{rounds}\n\n{markdown_table(rows, names)}")
+        write_between(PAGE, "table", f"{described(comparison.facts)}\n\n{rounds}\n\n{markdown_table(rows, names)}")
     if any(None in row.medians.values() for row in rows):
         return 1
     return 1 if arguments.check and any(row.keeps_floor is False for row in rows) else 0
+
+
+def described(facts: dict[str, str]) -> str:
+    return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+
+
+def write_json(path: Path, comparison: Comparison) -> None:
+    medians = {row.figure.name: row.medians | {"ratio": row.ratio} for row in comparison.medians}
+    report = {"machine": comparison.facts, "medians": medians, "results": comparison.results}
+    path.write_text(json.dumps(report, indent=1) + "\n")
