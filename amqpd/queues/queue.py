@@ -31,6 +31,8 @@ from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.wire.field_table import FieldTable
 
+# A turn with more dead letters than these would keep everybody else waiting too long.
+EXPIRED_PER_TURN_MAX: Final = 4096
 # What a settled entry holds in the place of its message.
 NOTHING: Final = Message(0, b"", b"", b"")
 
@@ -371,15 +373,18 @@ class Queue:
         self._finish(entry)
 
     def expire_overdue(self) -> None:
-        """The head timer fired: everything at the head that is overdue leaves."""
+        """The head timer fired: what is overdue at the head leaves, and the rest of very many in the next turns."""
         now_ms = self._agenda.monotonic_ms
         ready = self.ready
+        left: i64 = EXPIRED_PER_TURN_MAX
         entry = ready.oldest()
-        while entry is not None and entry.due_ms != 0 and entry.due_ms <= now_ms:
+        while left > 0 and entry is not None and entry.due_ms != 0 and entry.due_ms <= now_ms:
             self._leave(ready.pop(), EXPIRED)
             entry = ready.oldest()
+            left -= 1
         if entry is not None and entry.due_ms != 0:
-            self._arm_head_timer(entry.due_ms)
+            # Not before the next turn, or one turn would go on until there is nothing left.
+            self._arm_head_timer(entry.due_ms if entry.due_ms > now_ms else now_ms + 1)
 
     def _leave(self, entry: Entry, reason: str) -> None:
         """Out of the queue: into the void, or as a dead letter at the end of this turn."""

@@ -44,6 +44,46 @@ class RetryTimer(Timer):
 
 
 @final
+class DeathNotice:
+    """What the headers of a dead letter become, and by which keys it goes on."""
+
+    def __init__(self, queue: Queue, message: Message, reason: str, time_s: i64) -> None:
+        self._queue_id = queue.queue_id
+        self._options = queue.options
+        self._reason = reason
+        self._time_s = time_s
+        self._old_header = message.header
+        self._old_route_key = message.route_key
+        old_exchange, old_key = split_route_key(message.route_key)
+        old_table = headers(message.header)
+        copied = copies(old_table, "CC")
+        override = queue.options.dead_letter_routing_key
+        self.keys = [override] if override is not None else [old_key, *copied, *copies(old_table, "BCC")]
+        died_by = [old_key, *copied]
+        is_override = override is not None
+        # As it is routed; BCC stands in it still.
+        self.header = dead_header(message.header, queue.name, reason, old_exchange, died_by, time_s, is_override)
+        self.table = headers(self.header)
+        self.sent_header = self.header
+        if self.table is not None and self.table.has("BCC"):
+            self.sent_header = with_headers(self.header, without(self.table, "BCC"))
+
+    def fits(self, queue: Queue, message: Message, reason: str, time_s: i64) -> bool:
+        """True if that death gives the same."""
+        return (
+            self._queue_id == queue.queue_id
+            and self._options is queue.options
+            and self._time_s == time_s
+            and self._reason == reason
+            and self._old_header == message.header
+            and self._old_route_key == message.route_key
+        )
+
+    def is_cycle(self, name: str) -> bool:
+        return self._reason != REJECTED and is_cycle(self.table, name)
+
+
+@final
 class DeadLetters:
     def __init__(self, vhost: VHost, agenda: Agenda) -> None:
         self._vhost = vhost
@@ -52,6 +92,8 @@ class DeadLetters:
         self.unroutable_count: i64 = 0
         # Dead letters that a target would not have: still in their old queues as far as the log knows.
         self.refused: list[DeadLetter] = []
+        # When many die at once they mostly have the same headers, so the last ones are kept.
+        self._last_notice: DeathNotice | None = None
 
     def retry(self) -> None:
         self._agenda.dead_letters.extend(self.refused)
@@ -84,35 +126,20 @@ class DeadLetters:
         agenda = self._agenda
         exchange = queue.options.dead_letter_exchange
         assert exchange is not None
-        old_exchange, old_key = split_route_key(message.route_key)
-        table = headers(message.header)
-        copied = copies(table, "CC")
-        override = queue.options.dead_letter_routing_key
-        keys = [override] if override is not None else [old_key, *copied, *copies(table, "BCC")]
-        header = dead_header(
-            message.header,
-            queue.name,
-            reason,
-            old_exchange,
-            [old_key, *copied],
-            agenda.wall_ms // 1000,
-            override is not None,
-        )
-        new_table = headers(header)
+        notice = self._notice(queue, message, reason)
         # What was taken once is no duplicate of itself, wherever it goes from there.
-        route = find_route(vhost, exchange, keys, new_table, header, False)
-        targets = [each for each in route.queues if reason == REJECTED or not is_cycle(new_table, each.name)]
+        route = find_route(vhost, exchange, notice.keys, notice.table, notice.header, False)
+        targets = [each for each in route.queues if not notice.is_cycle(each.name)]
         if len(targets) < len(route.queues):
             agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
             route = Route(route.exchange, route.routing_key, targets, False)
         for target in route.queues:
             if target.refuses(len(message.body)):
                 return False
-        if new_table is not None and new_table.has("BCC"):
-            header = with_headers(header, without(new_table, "BCC"))
+        header = notice.sent_header
         if len(route.queues) == 0:
             self._drop(queue, f"exchange '{exchange}' has no route for it")
-        dead = Message(agenda.log.next_message_id(), join_route_key(exchange, keys[0]), header, message.body)
+        dead = Message(agenda.log.next_message_id(), join_route_key(exchange, notice.keys[0]), header, message.body)
         if len(route.stored_ids) > 0 and is_persistent(header):
             agenda.log.append_message(dead, route.stored_ids, agenda.wall_ms)
         for target in route.queues:
@@ -120,6 +147,14 @@ class DeadLetters:
         if entry is not None:
             queue.bury(entry)
         return True
+
+    def _notice(self, queue: Queue, message: Message, reason: str) -> DeathNotice:
+        time_s = self._agenda.wall_ms // 1000
+        last = self._last_notice
+        if last is None or not last.fits(queue, message, reason, time_s):
+            last = DeathNotice(queue, message, reason, time_s)
+            self._last_notice = last
+        return last
 
     def _drop(self, queue: Queue, why: str) -> None:
         self.unroutable_count += 1

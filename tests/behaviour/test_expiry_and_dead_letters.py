@@ -9,13 +9,21 @@ from pamqp import commands
 from amqpd.base.limits import Limits
 from amqpd.base.message import Message
 from amqpd.broker import Broker
+from amqpd.queues.queue import EXPIRED_PER_TURN_MAX
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.recovered import Recovered, RecoveredEntry
 from amqpd.store.topology import QueueRow, Topology, VhostRow
 from amqpd.wire.field_table import FieldTable, encode_table
 from amqpd.wire.methods import new_method
-from amqpd.wire.properties import headers
-from tests.behaviour.harness import PERSISTENT, BrokerHarness, Client, CountingEntropy
+from amqpd.wire.properties import headers, priority
+from tests.behaviour.harness import (
+    PERSISTENT,
+    BrokerHarness,
+    Client,
+    CountingEntropy,
+    content_frames,
+    method_frame,
+)
 
 
 def declare(client: Client, queue: str, durable: bool = False, **arguments: object) -> Any:
@@ -81,6 +89,51 @@ def test_an_unacked_message_does_not_expire_before_it_comes_back(broker: BrokerH
     broker.advance(1_000)
     client.send(1, new_method(commands.Basic.Nack, delivery_tag=1, requeue=True))
     assert count(client, "q") == 0
+
+
+def test_very_many_that_expire_at_once_leave_in_several_turns(broker: BrokerHarness, client: Client) -> None:
+    count_all = EXPIRED_PER_TURN_MAX * 2 + 5
+    client.declare("dead")
+    declare(client, "q", message_ttl=1_000, dead_letter_exchange="", dead_letter_routing_key="dead")
+    publish = method_frame(1, new_method(commands.Basic.Publish, routing_key="q"))
+    client.send_bytes((publish + content_frames(1, b"x")) * count_all)
+    broker.now_ms += 990
+    counts = []
+    for _ in range(5):
+        broker.now_ms += 10
+        broker.broker.tick(broker.now_ms, 1_700_000_000_000 + broker.now_ms)
+        counts.append((count(client, "q"), count(client, "dead")))
+    assert [dead for _, dead in counts] == [4096, 8192, count_all, count_all, count_all]
+    assert {ready + dead for ready, dead in counts} == {count_all}
+    # A slow turn is not made up for by a longer one.
+    client.send_bytes((publish + content_frames(1, b"x")) * count_all)
+    broker.now_ms += 5_000
+    broker.broker.tick(broker.now_ms, 1_700_000_000_000 + broker.now_ms)
+    assert count(client, "q") == count_all - EXPIRED_PER_TURN_MAX
+    broker.advance(200)
+    assert (count(client, "q"), count(client, "dead")) == (0, 2 * count_all)
+
+
+def test_deaths_of_the_same_second_keep_their_own_headers(broker: BrokerHarness, client: Client) -> None:
+    client.declare("dead")
+    for queue in ("a", "b"):
+        declare(client, queue, dead_letter_exchange="", dead_letter_routing_key="dead", message_ttl=100)
+    for queue, properties in (
+        ("a", b"\0\0"),
+        ("a", b"\0\0"),
+        ("b", b"\0\0"),
+        ("a", with_priority(3)),
+        ("b", expiring(50)),
+    ):
+        client.publish(queue, b"x", properties=properties)
+    broker.advance(200)
+    found = []
+    while (got := client.get("dead", no_ack=True)) is not None:
+        newest = death(got.header)
+        found.append((newest.get("queue"), newest.get("original-expiration"), priority(got.header)))
+    assert sorted(found, key=str) == sorted(
+        [("a", None, -1), ("a", None, -1), ("b", None, -1), ("a", None, 3), ("b", "50", -1)], key=str
+    )
 
 
 def test_ttl_zero_means_now_or_never(client: Client) -> None:
@@ -278,8 +331,8 @@ def test_only_the_first_consumer_of_a_single_active_queue_gets_anything(client: 
 def test_the_consumer_with_the_higher_priority_comes_first_while_it_has_credit(client: Client) -> None:
     client.declare("q")
     client.call(1, new_method(commands.Basic.Qos, prefetch_count=2))
-    for tag, priority in (("low", -1), ("high", 5), ("also high", 5)):
-        arguments = encode_table({"x-priority": priority})
+    for tag, level in (("low", -1), ("high", 5), ("also high", 5)):
+        arguments = encode_table({"x-priority": level})
         client.call(1, new_method(commands.Basic.Consume, queue="q", consumer_tag=tag, arguments=arguments))
     for _ in range(6):
         client.publish("q", b"x")
