@@ -75,6 +75,8 @@ def declare_all(client: Client) -> None:
     declare(client, "wait", message_ttl=200, dlx_to="work")
     declare(client, "short", max_length=2, dlx_to="sink")
     declare(client, "limited", delivery_limit=DELIVERY_LIMIT, dlx_to="sink")
+    declare(client, "backoff", retry_initial_ms=150, delivery_limit=DELIVERY_LIMIT, dlx_to="sink")
+    declare(client, "once", dedup_window_ms=3_600_000)
     declare(client, "levels", max_priority=5, dlx_to="sink")
     declare_exchange(client, "later", "x-delayed-message", delayed_type="direct")
     declare(client, "later.b", message_ttl=500, dlx_to="sink")
@@ -116,6 +118,11 @@ class Life:
             method = new_method(commands.Basic.Publish, exchange=exchange, routing_key=key)
             data += method_frame(1, method) + content_frames(1, story.body, tail)
         self.client.send_bytes(data)
+        self.listen()
+
+    def skip_confirm(self) -> None:
+        """For a publish without a story."""
+        self._published.append(Story(b"", [GONE]))
         self.listen()
 
     def listen(self) -> None:
@@ -232,6 +239,28 @@ def limited(life: Life) -> None:
             life.give_back(taken)
 
 
+def backoff(life: Life) -> None:
+    """Each time it comes back it waits, longer than before; then it is a dead letter."""
+    stages = [[at("backoff")], [at("sink", ("backoff", "delivery_limit", 1))]]
+    life.publish("backoff", *((Story(life.name("backoff"), stages), PLAIN) for _ in range(2)))
+    for wait_ms, count in ((200, 2), (400, 2), (0, 1)):
+        for _ in range(count):
+            taken = life.get("backoff")
+            assert taken is not None
+            life.give_back(taken)
+        life.wait(wait_ms)
+
+
+def once(life: Life) -> None:
+    """A duplicate is confirmed and never there, also when what it doubles is gone."""
+    first = Story(life.name("once"), [[at("once")], GONE])
+    life.publish("once", (first, properties(x_dedup_id=first.body.decode())))
+    for _ in range(2):
+        life.publish("once", (Story(life.name("double"), [GONE]), properties(x_dedup_id=first.body.decode())))
+        drain(life, "once")
+    filler(life)
+
+
 def levels(life: Life) -> None:
     stages = [[at("levels")], GONE]
     for burst in ((3, 0, 5), (1, 9, 3)):
@@ -322,7 +351,7 @@ def filler(life: Life) -> None:
 
 STEPS: list[Callable[[Life], None]] = [
     expiring, chain, filler, fan_out, rejected, delayed, retries, filler, too_long, expiring, limited,
-    levels, transactions, chain, filler, refused, nowhere, strict, delayed, fan_out, filler,
+    backoff, once, levels, transactions, chain, filler, refused, nowhere, strict, delayed, fan_out, filler,
 ]  # fmt: skip
 
 
@@ -365,6 +394,26 @@ def finish_limited(life: Life) -> None:
     assert deliveries == {body: DELIVERY_LIMIT + 1 - count for body, count in counts.items()}
 
 
+def finish_backoff(life: Life) -> None:
+    for _ in range(2):
+        taken = life.get("backoff")
+        if taken is not None:
+            life.give_back(taken)
+
+
+def finish_once(life: Life) -> None:
+    """Whoever published it does it again: it is taken only if nobody was promised that it is there."""
+    for body, story in list(life.ledger.stories.items()):
+        if body.startswith(b"once") and story.known >= 0:
+            life.client.publish("once", b"a double", properties=properties(x_dedup_id=body.decode()))
+            life.skip_confirm()
+    taken = life.client.get("once")
+    while taken is not None:
+        assert taken.body != b"a double"
+        life.ack((taken, life.ledger.stories[taken.body]))
+        taken = life.client.get("once")
+
+
 def finish_levels(life: Life) -> None:
     seen: list[int] = []
     taken = life.get("levels")
@@ -378,6 +427,8 @@ def finish_levels(life: Life) -> None:
 ACTORS: list[Callable[[Life], None]] = [
     finish_jobs,
     finish_limited,
+    finish_backoff,
+    finish_once,
     finish_levels,
     work,
     lambda life: drain(life, "fan.b"),

@@ -99,12 +99,13 @@ class StoredBroker(BrokerHarness):
         return [self._synced_contents] + ([self._sealed_contents] if self._sealed_contents is not None else [])
 
     def contents(self) -> Contents:
-        """All persistent messages of all durable queues: ready, unacked, or on their way out of a queue."""
+        """All persistent messages of all durable queues: ready, waiting for a retry, unacked, or refused elsewhere."""
         entries = self.broker._unsettled()
         for vhost in self.broker.vhosts.values():
             for queue in vhost.all_queues():
                 if queue.is_stored:
                     entries.extend(queue.ready.entries())
+                    entries.extend(queue.waiting.entries())
         found: Contents = {}
         for entry in sorted(entries, key=lambda each: each.message.message_id):
             message = entry.message
