@@ -28,7 +28,7 @@ ifeq ($(KIND),pure)
 COMPILED    := $(INTERPRETED)
 endif
 
-.PHONY: help install run test check static check-compiled live differential client-suites chaos fuzz bench format lock clean
+.PHONY: help install run test check static check-compiled live differential client-suites chaos fuzz bench bench-features bench-delays format lock clean
 
 help:
 	@echo 'make install         venv in .venv with the compiled package and everything tests need'
@@ -42,6 +42,7 @@ help:
 	@echo 'make chaos           kill -9 under confirmed load, again and again (CYCLES=50)'
 	@echo 'make fuzz            mutated frame streams into the compiled core (STREAMS=1000000)'
 	@echo 'make bench           load a local broker, print a table; beside RabbitMQ where one is installed'
+	@echo 'make bench-features  what TTL, dead letters and priorities cost; make bench-delays: millions that wait'
 	@echo 'AMQPD_PURE=1 make X  without compilation'
 
 $(VENV)/.tools: pyproject.toml constraints.txt
@@ -93,6 +94,12 @@ fuzz: $(STAMP)
 
 bench: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/run $(ARGS)
+
+bench-features: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/features $(ARGS)
+
+bench-delays: $(STAMP)
+	$(BIN)/python bench/delays $(ARGS)
 
 # The last line is pytest's own summary of the compiled run; a failure anywhere before it stops here.
 test: static $(STAMP)
