@@ -59,6 +59,9 @@ class DeathNotice:
         copied = copies(old_table, "CC")
         override = queue.options.dead_letter_routing_key
         self.keys = [override] if override is not None else [old_key, *copied, *copies(old_table, "BCC")]
+        exchange = queue.options.dead_letter_exchange
+        assert exchange is not None
+        self.route_key = join_route_key(exchange, self.keys[0])
         died_by = [old_key, *copied]
         is_override = override is not None
         # As it is routed; BCC stands in it still.
@@ -139,7 +142,7 @@ class DeadLetters:
         header = notice.sent_header
         if len(route.queues) == 0:
             self._drop(queue, f"exchange '{exchange}' has no route for it")
-        dead = Message(agenda.log.next_message_id(), join_route_key(exchange, notice.keys[0]), header, message.body)
+        dead = Message(agenda.log.next_message_id(), notice.route_key, header, message.body)
         if len(route.stored_ids) > 0 and is_persistent(header):
             agenda.log.append_message(dead, route.stored_ids, agenda.wall_ms)
         for target in route.queues:
