@@ -100,6 +100,12 @@ class Expiry:
 
     async def run(self) -> None:
         await self.broker.start()
+        try:
+            await self._run()
+        finally:
+            self.broker.kill()
+
+    async def _run(self) -> None:
         client = await Client.connect(self.broker.host, self.broker.port)
         channel = self.channel = Watched(client, 1)
         client.channels[1] = channel
