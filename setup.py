@@ -21,7 +21,11 @@ INTERPRETED = {
 
 def core_modules() -> list[str]:
     """The compiled group, in a fixed order so that two builds of one tree are the same."""
-    found = ["amqpd/broker.py", *[f"amqpd/cli/load/{name}.py" for name in ("histogram", "publisher", "peer")]]
+    found = [
+        "amqpd/broker.py",
+        "amqpd/caretaker.py",
+        *[f"amqpd/cli/load/{name}.py" for name in ("histogram", "publisher", "peer")],
+    ]
     for folder in CORE_FOLDERS:
         found += glob(f"amqpd/{folder}/**/*.py", recursive=True)
     names = (name.replace(os.sep, "/") for name in found)

@@ -7,6 +7,7 @@ Owns every connection and vhost, and the order of a turn:
     seal() -> Batch      what the log has gathered, for the writer; only while the writer is idle
     woken                connections with output: the shell writes each once, then calls `go_on` if `has_work`
     synced(mark)         from the writer: pays what waited for the disk
+    take_reads()         what deep queues want back from the log; each is filled and given to `read_done`
 
 It never waits, never reads a clock, never touches a socket, a file or a thread.
 """
@@ -19,12 +20,13 @@ from mypy_extensions import i64
 
 from amqpd.base.limits import Limits
 from amqpd.base.ports import Entropy
+from amqpd.caretaker import Caretaker
 from amqpd.channels.commits import Commits
 from amqpd.channels.session import Session
 from amqpd.connections.connection import Connection
 from amqpd.connections.handshake import OPEN
 from amqpd.queues.agenda import Agenda
-from amqpd.queues.entry import Entry
+from amqpd.queues.backlog import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
@@ -56,10 +58,11 @@ class Broker:
         entropy: Entropy,
         monotonic_ms: i64 = 0,
         wall_ms: i64 = 0,
+        depth: Depth | None = None,
     ) -> None:
         """`topology` is what the store knows; the messages of `recovered` move into the queues."""
         self.limits = limits
-        self.agenda = Agenda(log, monotonic_ms, wall_ms)
+        self.agenda = Agenda(log, monotonic_ms, wall_ms, depth)
         self.changes = Changes(max(topology.next_queue_id, recovered.next_queue_id))
         self.access = restore_access(topology, limits, self.changes, entropy)
         self.vhosts = restore_vhosts(topology, recovered, limits, self.agenda, self.changes)
@@ -75,7 +78,7 @@ class Broker:
         self._ticked_ms: i64 = 0
         is_damaged = len(recovered.report.damage) > 0
         self._reclaim = Reclaim(log, recovered.checkpoint_segment, recovered.next_generation, is_damaged)
-        self._checkpoint: Checkpoint | None = None
+        self._caretaker = Caretaker(self._reclaim, self.agenda, self.vhosts, self.connections)
 
     # Connections
 
@@ -176,6 +179,7 @@ class Broker:
         if agenda.wheel.count > 0:
             agenda.wheel.advance(monotonic_ms)
             self._finish()
+        self._caretaker.step()
         if monotonic_ms - self._ticked_ms < TICK_MS:
             return
         self._ticked_ms = monotonic_ms
@@ -187,8 +191,6 @@ class Broker:
             connection.tick(monotonic_ms)
         for vhost in list(self.vhosts.values()):
             vhost.expire_queues()
-        if self._checkpoint is None and self._reclaim.is_checkpoint_due(monotonic_ms):
-            self.begin_checkpoint()
         self._finish()
 
     @property
@@ -209,55 +211,32 @@ class Broker:
 
     def synced(self, mark: i64) -> None:
         """Everything up to `mark` is on disk: confirm, and answer what waited for it."""
+        self._log.synced_mark = mark
+        self.agenda.synced()
         self._commits.committed(mark)
         self._finish()
 
+    def take_reads(self) -> list[PageRead]:
+        """What deep queues want back from the log: fill the `blocks` of each and call `read_done`."""
+        reads = self.agenda.reads
+        if len(reads) > 0:
+            self.agenda.reads = []
+        return reads
+
+    def read_done(self, read: PageRead) -> None:
+        read.backlog.arrived(read)
+        self._finish()
+
     def begin_checkpoint(self) -> None:
-        """Describe what every durable queue holds, and move what is left in sparse segments to the log's end."""
-        builder = self._reclaim.begin_checkpoint(self.agenda.monotonic_ms)
-        if self._reclaim.mark_leaving():
-            self._move_leaving()
-        for vhost in self.vhosts.values():
-            for queue in vhost.all_queues():
-                if queue.is_stored:
-                    queue.describe_to(builder)
-            vhost.deduplications.describe_to(builder)
-        for entry in self._unsettled():
-            # Whoever has it may have seen it.
-            builder.add(entry.queue.queue_id, entry.message, entry.delivery_count, True)
-        self._checkpoint = builder.finish()
-
-    def _move_leaving(self) -> None:
-        entries = self._unsettled()
-        for vhost in self.vhosts.values():
-            for queue in vhost.all_queues():
-                if queue.is_stored:
-                    entries.extend(queue.ready.entries())
-                    entries.extend(queue.waiting.entries())
-        for entry in entries:
-            segment = entry.message.segment
-            if segment is not None and segment.is_leaving:
-                self._log.append_move(entry.message)
-
-    def _unsettled(self) -> list[Entry]:
-        found: list[Entry] = []
-        for connection in self.connections.values():
-            for channel in connection.channels.values():
-                for entry in channel.unsettled():
-                    if entry.queue.is_stored and not entry.queue.is_deleted:
-                        found.append(entry)
-        for vhost in self.vhosts.values():
-            for letter in vhost.dead_letters.refused:
-                if letter.entry.queue.is_stored and not letter.entry.queue.is_deleted:
-                    found.append(letter.entry)
-        return found
+        """A checkpoint at once: it is `durable_checkpoint` when the disk has what it speaks of."""
+        self._caretaker.take_whole()
 
     def durable_checkpoint(self) -> Checkpoint | None:
         """A checkpoint that may be written now; the caller writes it and reports `checkpoint_written` or `_failed`."""
-        checkpoint = self._checkpoint
+        checkpoint = self._caretaker.finished
         if checkpoint is None or checkpoint.mark > self._commits.mark:
             return None
-        self._checkpoint = None
+        self._caretaker.finished = None
         return checkpoint
 
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:

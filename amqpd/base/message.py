@@ -12,7 +12,10 @@ from mypy_extensions import i64
 
 @final
 class SegmentUse:
-    """How much of one log segment is still needed. The log owns it; each logged message points to its own."""
+    """How much of one log segment is still needed. The log owns it; each logged message points to its own.
+
+    Counted by holding: a message that two queues hold counts twice, each time with its share of the bytes.
+    """
 
     def __init__(self, number: i64) -> None:
         self.number = number
@@ -44,7 +47,9 @@ class Message:
         self.segment: SegmentUse | None = None
         self.offset: i64 = 0
         self.logged_bytes: i64 = 0
-        # How many durable queues hold it; at 0 its space in the log is garbage.
+        # Each holder's share of them is logged_bytes >> share_shift.
+        self.share_shift: i64 = 0
+        # How many durable queues hold it through this very object; what a queue holds on disk only is not among them.
         self.holders: i64 = 0
         # Wall clock when it was logged; survives a restart, never used for order.
         self.enqueued_ms: i64 = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import final
+
 from pamqp import commands
 
 from amqpd.base.errors import AccessRefused, NotAllowed, NotImplementedFault, PreconditionFailed, ResourceLocked
@@ -9,7 +11,9 @@ from amqpd.channels.channel import Channel
 from amqpd.channels.consumer import ChannelConsumer
 from amqpd.channels.delivery_count import with_delivery_count
 from amqpd.channels.on_queue import actual_name, generated_name
+from amqpd.channels.session import Session
 from amqpd.queues.arguments import QueueOptions, read_consumer_timeout
+from amqpd.queues.backlog import Getter
 from amqpd.queues.consumers import UNLIMITED
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.declare import queue_in
@@ -134,6 +138,17 @@ def on_basic_cancel(channel: Channel, method: commands.Basic.Cancel) -> None:
         session.vhost.delete_queue(queue)
 
 
+@final
+class HeldGet(Getter):
+    """A basic.get whose message is on its way from the disk."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def back_in_memory(self) -> None:
+        self._session.release()
+
+
 def on_basic_get(channel: Channel, method: commands.Basic.Get) -> None:
     session = channel.session
     name = actual_name(channel, method.queue)
@@ -145,6 +160,10 @@ def on_basic_get(channel: Channel, method: commands.Basic.Get) -> None:
             "basic.get operation not supported by queues with single active consumer"
         )
     entry = queue.get(method.no_ack)
+    if entry is None and queue.is_waiting:
+        queue.wait(HeldGet(session))
+        session.repeat_later()
+        return
     if entry is None:
         session.reply(channel.number, encode_method(new_method(commands.Basic.GetEmpty)))
         return

@@ -63,6 +63,8 @@ class Session(CommitWaiter):
         # While a reply waits for the disk nothing more of this connection is handled, so order is kept.
         self.is_held = False
         self._held_mark: i64 = 0
+        # The method that was handled last is to be handled again, when the hold is over.
+        self.is_repeating = False
         # RabbitMQ sends the basic.cancel of a deleted queue's consumers after the queue.delete-ok.
         self.is_postponing = False
         self.postponed: list[tuple[int, bytes]] = []
@@ -111,6 +113,15 @@ class Session(CommitWaiter):
         self._held_mark = mark
         self.commits.wait(self)
 
+    def repeat_later(self) -> None:
+        """The method at hand can't be answered yet: it is handled again once somebody calls `release`."""
+        self.is_held = True
+        self.is_repeating = True
+
+    def release(self) -> None:
+        self.is_held = False
+        self.released.append(self)
+
     def committed(self, mark: i64) -> bool:
         if mark < self._held_mark:
             return True
@@ -118,8 +129,7 @@ class Session(CommitWaiter):
         self._held_replies = []
         for channel_number, payload in replies:
             self.reply(channel_number, payload)
-        self.is_held = False
-        self.released.append(self)
+        self.release()
         return False
 
     # Consumer timeouts

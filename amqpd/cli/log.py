@@ -84,7 +84,7 @@ def stat_command(
 def dump_command(
     directory: Directory,
     segment: Annotated[int, typer.Option(metavar="N", help="only this segment; 0: all", min=0)] = 0,
-    queue: Annotated[str, typer.Option(metavar="NAME", help="only records that name this queue; no MOVE does")] = "",
+    queue: Annotated[str, typer.Option(metavar="NAME", help="only records that name this queue")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, with headers and bodies in base64")] = False,
     limit: Annotated[int, typer.Option(metavar="N", help="stop after so many records; 0: never", min=0)] = 0,
 ) -> None:

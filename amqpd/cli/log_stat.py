@@ -41,7 +41,10 @@ class Stat:
     def queue_counts(self) -> dict[int, int]:
         if self._recovered is None:
             return {}
-        return {queue_id: len(entries) for queue_id, entries in self._recovered.queues.items()}
+        counts = {queue_id: len(entries) for queue_id, entries in self._recovered.queues.items()}
+        for queue_id, pages in self._recovered.pages.items():
+            counts[queue_id] = counts.get(queue_id, 0) + sum(int(page.count) for page in pages)
+        return counts
 
     def totals(self) -> dict[str, object]:
         size = sum(int(each.size_bytes) for each in self._segments)

@@ -218,9 +218,11 @@ class Connection:
         pos: i64 = self._at
         size_of_input: i64 = len(data)
         session = self.session
+        began = pos
         while size_of_input - pos >= 7:
             if session is not None and (session.is_held or session.is_blocked):
-                return
+                break
+            began = pos
             frame_type = data[pos]
             number = i64(read_i16_be(data, pos + 1)) & 0xFFFF
             size = i64(read_i32_be(data, pos + 3)) & 0xFFFFFFFF
@@ -231,7 +233,7 @@ class Connection:
                 raise FrameError(too_large(int(frame_type), int(number), int(size), int(self.frame_max)))
             end = pos + 7 + size
             if end >= size_of_input:
-                return
+                break
             if data[end] != FRAME_END:
                 self._at = end + 1
                 self._is_framing_lost = True
@@ -256,6 +258,9 @@ class Connection:
                 self._on_other_frame(session, frame_type, number, data[at:end])
             else:
                 self._on_channel_frame(channel, frame_type, data, at, end)
+        if session is not None and session.is_repeating:
+            session.is_repeating = False
+            self._at = began
 
     def _on_channel_frame(self, channel: Channel, frame_type: i64, data: bytes, at: i64, end: i64) -> None:
         """The hot methods are read where they lie; all others become a method object first."""

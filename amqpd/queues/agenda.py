@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64
 
 from amqpd.base.timers import TimingWheel
+from amqpd.queues.backlog import Backlog, Depth, PageRead
 from amqpd.queues.dead_letter import DeadLetter
+from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.log import Log
 
 if TYPE_CHECKING:
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
 
 @final
 class Agenda:
-    def __init__(self, log: Log, monotonic_ms: i64 = 0, wall_ms: i64 = 0) -> None:
+    def __init__(self, log: Log, monotonic_ms: i64 = 0, wall_ms: i64 = 0, depth: Depth | None = None) -> None:
         self.log = log
+        self.depth = depth if depth is not None else Depth()
         self.monotonic_ms = monotonic_ms
         self.wall_ms = wall_ms
         # Queues that have ready messages and a consumer that might take some.
@@ -29,6 +32,14 @@ class Agenda:
         self.moved: list[Queue] = []
         # Messages that left their queues by themselves, to be routed before the turn ends.
         self.dead_letters: list[DeadLetter] = []
+        # What deep queues want back from the log; the shell reads it.
+        self.reads: list[PageRead] = []
+        # Who wants to read what the disk does not have yet.
+        self.unsynced: list[Backlog] = []
+        # How many orders are deep, that is have a backlog.
+        self.deep_count: i64 = 0
+        # While all queues are being described, one after the other: who comes back meanwhile has to be listed too.
+        self.checkpoint: CheckpointBuilder | None = None
         # Everything that expires.
         self.wheel = TimingWheel(monotonic_ms)
         # Some queue's consumer timeout has changed: who holds its messages is to hear of it at the next tick.
@@ -56,6 +67,13 @@ class Agenda:
             at += 1
         if at > 0:
             active.clear()
+
+    def synced(self) -> None:
+        if len(self.unsynced) > 0:
+            unsynced = self.unsynced
+            self.unsynced = []
+            for backlog in unsynced:
+                backlog.synced()
 
     def log_watermarks(self) -> None:
         """Just before a batch is sealed: let it tell how far each queue was delivered."""

@@ -8,16 +8,21 @@ from mypy_extensions import i64
 
 from amqpd.queues.entry import Entry
 from amqpd.queues.ready import ReadyOrder
+from amqpd.store.page import Page
 
 
 @final
 class MeasuredReady(ReadyOrder):
     def __init__(self, order: ReadyOrder) -> None:
         self.count = order.count
-        self.ready_bytes: i64 = 0
+        self.ready_bytes = order.body_bytes()
         self.order = order
-        for entry in order.entries():
-            self.ready_bytes += len(entry.message.body)
+
+    def is_waiting(self) -> bool:
+        return self.order.is_waiting()
+
+    def is_surplus_waiting(self) -> bool:
+        return self.order.is_surplus_waiting()
 
     def append(self, entry: Entry) -> None:
         self.count += 1
@@ -49,6 +54,22 @@ class MeasuredReady(ReadyOrder):
 
     def entries(self) -> list[Entry]:
         return self.order.entries()
+
+    def pages(self) -> list[Page]:
+        return self.order.pages()
+
+    def append_page(self, page: Page) -> None:
+        self.count += page.count
+        self.ready_bytes += page.body_bytes
+        self.order.append_page(page)
+
+    def move_leaving(self) -> bool:
+        return self.order.move_leaving()
+
+    def lose(self, part: ReadyOrder, count: i64, body_bytes: i64) -> None:
+        self.count -= count
+        self.ready_bytes -= body_bytes
+        self.order.lose(part, count, body_bytes)
 
     def clear(self) -> None:
         self.count = 0

@@ -6,22 +6,35 @@ A queue that is too long drops from its lowest level first.
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64
 
 from amqpd.queues.entry import Entry
 from amqpd.queues.ready import Ready, ReadyOrder
+from amqpd.store.page import Page
 from amqpd.wire.properties import priority
+
+if TYPE_CHECKING:
+    from amqpd.queues.queue import Queue
 
 
 @final
 class PriorityReady(ReadyOrder):
-    def __init__(self, max_priority: i64) -> None:
+    def __init__(self, max_priority: i64, home: Queue | None = None) -> None:
         self.count = 0
-        self._levels: list[Ready] = [Ready() for _ in range(max_priority + 1)]
+        self._levels: list[Ready] = [Ready(home) for _ in range(max_priority + 1)]
         # No level above this one has anything.
         self._top: i64 = 0
+
+    def is_waiting(self) -> bool:
+        return self.count > 0 and self._highest().is_waiting()
+
+    def is_surplus_waiting(self) -> bool:
+        for level in self._levels:
+            if level.count > 0:
+                return level.is_waiting()
+        return False
 
     def _level_of(self, entry: Entry) -> i64:
         level = priority(entry.message.header)
@@ -75,6 +88,22 @@ class PriorityReady(ReadyOrder):
         for level in reversed(self._levels):
             found.extend(level.entries())
         return found
+
+    def pages(self) -> list[Page]:
+        found: list[Page] = []
+        for level in reversed(self._levels):
+            found.extend(level.pages())
+        return found
+
+    def move_leaving(self) -> bool:
+        is_done = True
+        for level in self._levels:
+            is_done = level.move_leaving() and is_done
+        return is_done
+
+    def lose(self, part: ReadyOrder, count: i64, body_bytes: i64) -> None:
+        self.count -= count
+        part.lose(part, count, body_bytes)
 
     def clear(self) -> None:
         self.count = 0

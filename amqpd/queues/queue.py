@@ -17,6 +17,7 @@ from amqpd.base.message import Message
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.back_off import RETURNED
+from amqpd.queues.backlog import Getter
 from amqpd.queues.consumers import Consumer, Consumers
 from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from amqpd.queues.dedup_window import IDS_DEFAULT, DedupWindow
@@ -29,6 +30,7 @@ from amqpd.queues.ready import Ready, ReadyOrder
 from amqpd.queues.retime import retime, retime_unacked
 from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
+from amqpd.store.page import Page
 from amqpd.wire.field_table import FieldTable
 
 # A turn with more dead letters than these would keep everybody else waiting too long.
@@ -62,7 +64,6 @@ class Queue:
         self.options = options
         # An exclusive queue never outlives its connection, so nothing of it is worth a log record.
         self.is_stored = durable and owner == 0
-        self.ready: ReadyOrder = _new_order(options)
         self.consumers = Consumers(options.single_active_consumer)
         self.unacked_count: i64 = 0
         # What came back and waits for its next try.
@@ -72,7 +73,8 @@ class Queue:
         self.is_active = False
         self.is_deleted = False
         self.last_used_ms = agenda.monotonic_ms
-        self._agenda = agenda
+        self.agenda = agenda
+        self.ready: ReadyOrder = self._new_order()
         self._log = agenda.log
         # Messages up to this id may have been delivered (that is what the log knows of `redelivered`).
         self._delivered_to: i64 = 0
@@ -81,9 +83,18 @@ class Queue:
         self._head_timer: HeadTimer | None = None
         # True once the queue's TTL changed: what was delivered before has a deadline by an older one.
         self._is_retimed = False
+        # Who waits for the next message to be read from the disk.
+        self._getters: list[Getter] = []
         # The ids of what it has taken lately. Only who publishes looks at them; `publish` takes everything.
         self.dedup: DedupWindow | None = None
         self._apply_dedup(options)
+
+    def _new_order(self) -> ReadyOrder:
+        options = self.options
+        # What is not in the log can't be read back, and what is delayed stands in the timing wheel.
+        home = self if self.is_stored and not options.is_delay else None
+        order: ReadyOrder = PriorityReady(options.max_priority, home) if options.max_priority >= 0 else Ready(home)
+        return MeasuredReady(order) if options.max_length_bytes >= 0 else order
 
     # Messages in
 
@@ -121,7 +132,7 @@ class Queue:
             return
         self.ready.append(entry)
         if ttl_ms > 0:
-            self.set_deadline(entry, self._agenda.monotonic_ms + ttl_ms)
+            self.set_deadline(entry, self.agenda.monotonic_ms + ttl_ms)
         if options.max_length >= 0 or options.max_length_bytes >= 0:
             self._drop_surplus()
 
@@ -129,7 +140,7 @@ class Queue:
         entry.due_ms = due_ms
         if entry.message.ttl_ms >= 0 or self.options.max_priority >= 0 or self.options.is_delay:
             entry.is_timed = True
-            self._agenda.wheel.add(entry)
+            self.agenda.wheel.add(entry)
         else:
             self._arm_head_timer(due_ms)
 
@@ -143,7 +154,7 @@ class Queue:
             self._head_timer = timer
         timer.is_armed = True
         timer.due_ms = due_ms
-        self._agenda.wheel.add(timer)
+        self.agenda.wheel.add(timer)
 
     def _drop_surplus(self) -> None:
         """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen."""
@@ -153,6 +164,9 @@ class Queue:
         while self.ready.count > 0 and is_too_long(
             self.ready.count, self._ready_bytes(), options.max_length, options.max_length_bytes
         ):
+            if self.ready.is_surplus_waiting():
+                # It leaves when it is in memory.
+                return
             self._leave(self.ready.pop_surplus(), MAXLEN)
 
     def _ready_bytes(self) -> i64:
@@ -170,6 +184,22 @@ class Queue:
             message = each.entry.message
             checkpoint.add(self.queue_id, message, each.entry.delivery_count, True)
             checkpoint.add_waiting(self.queue_id, message, self.waiting.ready_at_wall_ms(each))
+        for page in self.ready.pages():
+            checkpoint.add_page(self.queue_id, page)
+
+    def move_leaving(self, position_max: i64) -> bool:
+        """Copy to the log's end what is in segments that should go, until the log is so long; True if that was all.
+
+        What is on disk only has to be read first: it moves when it comes.
+        """
+        log = self._log
+        for entry in [*self.ready.entries(), *self.waiting.entries()]:
+            segment = entry.message.segment
+            if segment is not None and segment.is_leaving:
+                if log.position_gathered >= position_max:
+                    return False
+                entry.message = log.append_move(self.queue_id, entry.message)
+        return self.ready.move_leaving()
 
     def restore(
         self, message: Message, delivery_count: i64, redelivered: bool, ready_at_ms: i64 = 0, is_returned: bool = False
@@ -183,7 +213,7 @@ class Queue:
         entry.delivery_count = delivery_count
         entry.redelivered = redelivered
         message.ttl_ms = own_ttl_ms(message.header)
-        agenda = self._agenda
+        agenda = self.agenda
         ttl_ms = time_to_stay_ms(self.options, message)
         left_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms
         due_ms = agenda.monotonic_ms + (left_ms if left_ms > 1 else 1)
@@ -198,6 +228,11 @@ class Queue:
             self.ready.append(entry)
         if ttl_ms >= 0:
             self.set_deadline(entry, due_ms)
+
+    def settle_down(self) -> None:
+        """Restored, with some of it on disk only: the oldest has to be in memory if it is going to expire."""
+        if self.options.message_ttl_ms >= 0:
+            self.expire_overdue()
 
     def restore_watermark(self, delivered_to: i64) -> None:
         self._delivered_to = delivered_to
@@ -222,7 +257,7 @@ class Queue:
         """It never stood in the queue, but it may come back, and then it is as old as it is."""
         ttl_ms = effective_ttl_ms(self.options.message_ttl_ms, entry.message.ttl_ms)
         if ttl_ms >= 0:
-            entry.due_ms = self._agenda.monotonic_ms + ttl_ms
+            entry.due_ms = self.agenda.monotonic_ms + ttl_ms
 
     def _hand_over(self, entry: Entry, consumer: Consumer) -> None:
         message = entry.message
@@ -241,10 +276,10 @@ class Queue:
         consumers = self.consumers
         while ready.count > 0:
             consumer = consumers.next()
-            if consumer is None:
+            if consumer is None or ready.is_waiting():
                 return
             entry = ready.pop()
-            if entry.due_ms != 0 and entry.due_ms <= self._agenda.monotonic_ms:
+            if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
                 self._leave(entry, EXPIRED)
             else:
                 self._hand_over(entry, consumer)
@@ -253,14 +288,17 @@ class Queue:
         """Something changed that may let messages out: look again at the end of this turn."""
         if not self.is_active and self.ready.count > 0 and len(self.consumers.all) > 0:
             self.is_active = True
-            self._agenda.active.append(self)
+            self.agenda.active.append(self)
 
     def get(self, no_ack: bool) -> Entry | None:
-        """basic.get: the oldest ready message, unacked from now on unless `no_ack`."""
-        self.last_used_ms = self._agenda.monotonic_ms
-        while self.ready.count > 0:
+        """basic.get: the oldest ready message, unacked from now on unless `no_ack`.
+
+        While `is_waiting` there may be one, and None is not the answer.
+        """
+        self.last_used_ms = self.agenda.monotonic_ms
+        while self.ready.count > 0 and not self.ready.is_waiting():
             entry = self.ready.pop()
-            if entry.due_ms != 0 and entry.due_ms <= self._agenda.monotonic_ms:
+            if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
                 self._leave(entry, EXPIRED)
                 continue
             if no_ack:
@@ -276,12 +314,55 @@ class Queue:
             self._delivered_to = message.message_id
             if not self._is_moved:
                 self._is_moved = True
-                self._agenda.moved.append(self)
+                self.agenda.moved.append(self)
 
     def log_watermark(self) -> None:
         self._is_moved = False
         if not self.is_deleted:
             self._log.append_delivered(self.queue_id, self._delivered_to)
+
+    # Messages that were on disk only
+
+    @property
+    def is_waiting(self) -> bool:
+        """Is the next message on its way from the disk?"""
+        return self.ready.is_waiting()
+
+    def date(self, entry: Entry) -> None:
+        """Read back, it has the deadline that it had: messages with a TTL of their own never leave memory."""
+        ttl_ms = self.options.message_ttl_ms
+        if ttl_ms >= 0:
+            agenda = self.agenda
+            entry.due_ms = entry.message.enqueued_ms + ttl_ms - agenda.wall_ms + agenda.monotonic_ms
+            if entry.due_ms == 0:
+                entry.due_ms = -1
+
+    def give_up(self, page: Page, index: i64) -> None:
+        """The disk does not have a message any more as it was written."""
+        self.agenda.notice(
+            f"queue '{self.name}' in vhost '{self.vhost_name}' has lost a message: segment {page.segment.number} "
+            f"is damaged at byte {page.offset(index)}"
+        )
+        self._log.settle_one(self.queue_id, page, index)
+
+    def back_in_memory(self) -> None:
+        """Something was read: go on with whatever waited for it."""
+        if self.options.message_ttl_ms >= 0:
+            self.expire_overdue()
+        if not self._is_plain:
+            self._drop_surplus()
+        self._tell_getters()
+        self.wake()
+
+    def _tell_getters(self) -> None:
+        """The next message is in memory, or there is none: they look again."""
+        for getter in self._getters:
+            getter.back_in_memory()
+        self._getters.clear()
+
+    def wait(self, getter: Getter) -> None:
+        """Call it when the next message has been read."""
+        self._getters.append(getter)
 
     # Unacked messages
 
@@ -312,12 +393,12 @@ class Queue:
         entry.delivery_count += 1
         options = self.options
         if self._is_retimed:
-            retime_unacked(entry, self._agenda)
+            retime_unacked(entry, self.agenda)
         if self.is_deleted:
             self._finish(entry)
         elif options.delivery_limit >= 0 and entry.delivery_count > options.delivery_limit:
             self._leave(entry, DELIVERY_LIMIT)
-        elif entry.due_ms != 0 and entry.due_ms <= self._agenda.monotonic_ms:
+        elif entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
             self._leave(entry, EXPIRED)
         elif options.back_off is not None:
             message_id = entry.message.message_id
@@ -328,7 +409,15 @@ class Queue:
     def _come_back(self, entry: Entry) -> None:
         if self.is_stored and entry.message.segment is not None:
             self._log.append_requeue(self.queue_id, entry.message, entry.delivery_count)
+            self._list(entry)
         self._put_back(entry)
+
+    def _list(self, entry: Entry) -> CheckpointBuilder | None:
+        """Let a checkpoint that is being made know of what comes back: nobody may have had it when it was looked for."""
+        checkpoint = self.agenda.checkpoint
+        if checkpoint is not None:
+            checkpoint.add(self.queue_id, entry.message, entry.delivery_count, True)
+        return checkpoint
 
     def _put_back(self, entry: Entry) -> None:
         self.ready.put_back(entry)
@@ -344,16 +433,19 @@ class Queue:
         if delay_ms <= 0:
             self._come_back(entry)
             return
-        agenda = self._agenda
+        agenda = self.agenda
         if self.is_stored and entry.message.segment is not None:
             ready_at_ms = agenda.wall_ms + delay_ms
             self._log.append_retry(self.queue_id, entry.message, entry.delivery_count, ready_at_ms)
+            checkpoint = self._list(entry)
+            if checkpoint is not None:
+                checkpoint.add_waiting(self.queue_id, entry.message, ready_at_ms)
         self.waiting.add(entry, agenda.monotonic_ms + delay_ms)
 
     def try_again(self, entry: Entry) -> None:
         """A wait is over, or the message's own time is. The log knows already when: no record is needed."""
         self.waiting.remove(entry)
-        if entry.due_ms != 0 and entry.due_ms <= self._agenda.monotonic_ms:
+        if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
             self._leave(entry, EXPIRED)
         else:
             self._put_back(entry)
@@ -362,7 +454,7 @@ class Queue:
 
     def expire(self, entry: Entry) -> None:
         """A ready message's own time is over, unless policies have given it another since."""
-        if entry.due_ms == 0 or entry.due_ms > self._agenda.monotonic_ms:
+        if entry.due_ms == 0 or entry.due_ms > self.agenda.monotonic_ms:
             return
         self.ready.discard(entry)
         self._leave(entry, EXPIRED)
@@ -374,7 +466,7 @@ class Queue:
 
     def expire_overdue(self) -> None:
         """The head timer fired: what is overdue at the head leaves, and the rest of very many in the next turns."""
-        now_ms = self._agenda.monotonic_ms
+        now_ms = self.agenda.monotonic_ms
         ready = self.ready
         left: i64 = EXPIRED_PER_TURN_MAX
         entry = ready.oldest()
@@ -393,8 +485,8 @@ class Queue:
             return
         entry.is_settled = True
         if entry.is_timed:
-            self._agenda.wheel.done()
-        self._agenda.dead_letters.append(DeadLetter(entry, reason))
+            self.agenda.wheel.done()
+        self.agenda.dead_letters.append(DeadLetter(entry, reason))
 
     def bury(self, entry: Entry) -> None:
         """A dead letter has arrived wherever it goes, or nowhere: the log may forget it here."""
@@ -405,7 +497,7 @@ class Queue:
     def _finish(self, entry: Entry) -> None:
         entry.is_settled = True
         if entry.is_timed:
-            self._agenda.wheel.done()
+            self.agenda.wheel.done()
         if self.is_stored and entry.message.segment is not None:
             self._log_settle(entry)
 
@@ -433,12 +525,14 @@ class Queue:
             # RabbitMQ: time begins to count when it is set.
             self.touch()
         if options.consumer_timeout_ms != old.consumer_timeout_ms:
-            self._agenda.has_new_timeouts = True
+            self.agenda.has_new_timeouts = True
         if options.message_ttl_ms != old.message_ttl_ms:
             self._is_retimed = True
             # It knows the old deadline; it will look at nothing in particular.
             self._head_timer = None
-            retime(self, old.message_ttl_ms, self._agenda)
+            retime(self, old.message_ttl_ms, self.agenda)
+            if options.message_ttl_ms >= 0:
+                self.expire_overdue()
         if options.overflow == DROP_HEAD:
             self._drop_surplus()
         self._apply_dedup(options)
@@ -454,19 +548,26 @@ class Queue:
             window.set_bounds(window_ms, ids_max)
         elif window_ms >= 0:
             owner = f"queue '{self.name}' in vhost '{self.vhost_name}'"
-            self.dedup = DedupWindow(owner, self.queue_id if self.is_stored else 0, window_ms, ids_max, self._agenda)
+            self.dedup = DedupWindow(owner, self.queue_id if self.is_stored else 0, window_ms, ids_max, self.agenda)
 
     # The whole queue
 
     def purge(self) -> int:
         """Settle every message that is ready or waits; unacked ones stay. Returns how many there were."""
+        count: i64 = self.ready.count
         entries = self.ready.entries()
+        pages = self.ready.pages()
         self.ready.clear()
         for each in self.waiting.clear():
             entries.append(each.entry)
+            count += 1
         for entry in entries:
             self._finish(entry)
-        return len(entries)
+        for page in pages:
+            self._log.settle_page(self.queue_id, page, self.options.max_priority < 0)
+        # What they wait for does not come any more.
+        self._tell_getters()
+        return int(count)
 
     def delete(self) -> int:
         """Drop everything and cancel all consumers. Returns how many messages were ready or waited.
@@ -475,11 +576,22 @@ class Queue:
         segments hold for it is given back here.
         """
         self.is_deleted = True
-        count = self.purge()
+        count: i64 = self.ready.count
+        entries = self.ready.entries()
+        pages = self.ready.pages()
+        self.ready.clear()
+        for each in self.waiting.clear():
+            entries.append(each.entry)
+            count += 1
+        for entry in entries:
+            self._finish(entry)
+        for page in pages:
+            self._log.release_page(page)
+        self._tell_getters()
         timer = self._head_timer
         if timer is not None:
             if timer.is_armed:
-                self._agenda.wheel.done()
+                self.agenda.wheel.done()
             # Timer and queue know each other, and compiled no garbage collector would see that.
             self._head_timer = None
         if self.dedup is not None:
@@ -488,7 +600,7 @@ class Queue:
         self.consumers.all = []
         for consumer in consumers:
             consumer.cancel()
-        return count
+        return int(count)
 
     # Consumers
 
@@ -500,7 +612,7 @@ class Queue:
         """True if this was the last one, which an auto-delete queue does not survive."""
         if not self.consumers.remove(consumer):
             return False
-        self.last_used_ms = self._agenda.monotonic_ms
+        self.last_used_ms = self.agenda.monotonic_ms
         return len(self.consumers.all) == 0
 
     @property
@@ -513,12 +625,7 @@ class Queue:
         expires_ms = self.options.expires_ms
         if expires_ms < 0 or len(self.consumers.all) > 0:
             return False
-        return self._agenda.monotonic_ms - self.last_used_ms >= expires_ms
+        return self.agenda.monotonic_ms - self.last_used_ms >= expires_ms
 
     def touch(self) -> None:
-        self.last_used_ms = self._agenda.monotonic_ms
-
-
-def _new_order(options: QueueOptions) -> ReadyOrder:
-    order: ReadyOrder = PriorityReady(options.max_priority) if options.max_priority >= 0 else Ready()
-    return MeasuredReady(order) if options.max_length_bytes >= 0 else order
+        self.last_used_ms = self.agenda.monotonic_ms

@@ -4,19 +4,27 @@
 `Ready` owns two runs: `_items`, the arrivals, and `_returned`, what was delivered and came back. Whatever comes back was
 once at the head, so every returned entry is older than every arrival that has not left yet. An entry that leaves from the
 middle (it expired) is settled where it stands and skipped later; when such places are the majority the runs are packed.
-Invariant: both runs grow by message_id; `count` is the number of entries that are ready.
+A stored queue that gets deep goes on behind `_items` in a backlog (backlog.py), whose middle is on disk only.
+Invariant: both runs grow by message_id; `count` is the number of entries that are ready, on disk or not.
 """
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
+from amqpd.base.message import Message
+from amqpd.queues.backlog import Backlog
 from amqpd.queues.entry import Entry
+from amqpd.store.page import Page
+
+if TYPE_CHECKING:
+    from amqpd.queues.queue import Queue
 
 # Cleared places at the front of a run are dropped in blocks of at least this many.
 COMPACT_COUNT: Final = 4096
+NEVER: Final = 1 << 60
 
 
 class ReadyOrder:
@@ -27,8 +35,16 @@ class ReadyOrder:
         """A new arrival, younger than all that came before."""
         raise NotImplementedError
 
+    def is_waiting(self) -> bool:
+        """Is the next entry still to be read from the disk? Then it is on its way, and there is nothing to pop."""
+        return False
+
+    def is_surplus_waiting(self) -> bool:
+        """As `is_waiting`, of what `pop_surplus` would give."""
+        return self.is_waiting()
+
     def pop(self) -> Entry:
-        """The next entry to deliver; the order must not be empty."""
+        """The next entry to deliver; the order must not be empty, nor waiting."""
         raise NotImplementedError
 
     def put_back(self, entry: Entry) -> None:
@@ -40,7 +56,7 @@ class ReadyOrder:
         raise NotImplementedError
 
     def oldest(self) -> Entry | None:
-        """What `pop` would give, which stays."""
+        """What `pop` would give, which stays; None if there is none, or it has to be read first."""
         raise NotImplementedError
 
     def pop_surplus(self) -> Entry:
@@ -48,8 +64,33 @@ class ReadyOrder:
         return self.pop()
 
     def entries(self) -> list[Entry]:
-        """Everything, in the order of leaving."""
+        """Everything that is in memory, in the order of leaving."""
         raise NotImplementedError
+
+    def pages(self) -> list[Page]:
+        """Everything that is on disk only."""
+        return []
+
+    def append_page(self, page: Page) -> None:
+        """What a restart found, younger than all that came before."""
+        raise NotImplementedError
+
+    def move_leaving(self) -> bool:
+        """Have read what is on disk only and in a segment that should go; True once all of it is on its way."""
+        return True
+
+    def lose(self, part: ReadyOrder, count: i64, body_bytes: i64) -> None:
+        """So much of `part`, which may be this order, was on disk and can't be read."""
+        self.count -= count
+
+    def body_bytes(self) -> i64:
+        """Of everything that is ready."""
+        total: i64 = 0
+        for entry in self.entries():
+            total += len(entry.message.body)
+        for page in self.pages():
+            total += page.body_bytes
+        return total
 
     def clear(self) -> None:
         raise NotImplementedError
@@ -57,10 +98,16 @@ class ReadyOrder:
 
 @final
 class Ready(ReadyOrder):
-    def __init__(self) -> None:
+    def __init__(self, home: Queue | None = None) -> None:
+        """`home`: the queue, if its messages may leave memory."""
         self.count = 0
+        self._home = home
+        self._head_count_max: i64 = home.agenda.depth.head_count if home is not None else NEVER
+        self._head_bytes_max: i64 = home.agenda.depth.head_bytes if home is not None else NEVER
         self._items: list[Entry | None] = []
         self._head: i64 = 0
+        self._head_bytes: i64 = 0
+        self._backlog: Backlog | None = None
         self._returned: list[Entry] = []
         self._returned_head: i64 = 0
         # Entries in the runs that were discarded.
@@ -68,8 +115,41 @@ class Ready(ReadyOrder):
 
     def append(self, entry: Entry) -> None:
         entry.is_ready = True
-        self._items.append(entry)
         self.count += 1
+        if self._backlog is not None:
+            self._backlog.append(entry)
+            return
+        self._items.append(entry)
+        self._head_bytes += len(entry.message.body)
+        if len(self._items) - self._head > self._head_count_max or self._head_bytes > self._head_bytes_max:
+            self._deepen()
+
+    def _deepen(self) -> None:
+        home = self._home
+        if home is None:
+            return
+        if len(self._items) - self._head <= self._head_count_max:
+            # What was discarded has been counted too.
+            self._head_bytes = 0
+            for entry in self._items[self._head :]:
+                if entry is not None:
+                    self._head_bytes += len(entry.message.body)
+            if self._head_bytes <= self._head_bytes_max:
+                return
+        self._backlog = Backlog(self, home.agenda)
+
+    def append_page(self, page: Page) -> None:
+        self.count += page.count
+        if self._backlog is None:
+            assert self._home is not None
+            self._backlog = Backlog(self, self._home.agenda)
+        self._backlog.append_page(page)
+
+    def is_waiting(self) -> bool:
+        backlog = self._backlog
+        if backlog is None or self.count == 0:
+            return False
+        return self.oldest() is None
 
     def pop(self) -> Entry:
         self.count -= 1
@@ -80,12 +160,27 @@ class Ready(ReadyOrder):
                 return entry
             self._discarded -= 1
 
+    def _refill(self) -> None:
+        """The head run is at its end: go on with what stands behind it."""
+        backlog = self._backlog
+        assert backlog is not None
+        self._items = []
+        self._items.extend(backlog.take_first())
+        self._head = 0
+        if backlog.is_empty:
+            backlog.end()
+            self._backlog = None
+            self._head_bytes = 0
+
     def _pop_item(self) -> Entry:
+        if self._head >= len(self._items):
+            self._refill()
         head = self._head
         items = self._items
         entry = items[head]
         assert entry is not None
         items[head] = None
+        self._head_bytes -= len(entry.message.body)
         head += 1
         if head >= COMPACT_COUNT and head * 2 > len(items):
             del items[:head]
@@ -129,7 +224,7 @@ class Ready(ReadyOrder):
         entry.is_ready = False
         self.count -= 1
         self._discarded += 1
-        if self._discarded >= COMPACT_COUNT and self._discarded > self.count:
+        if self._discarded >= COMPACT_COUNT and self._discarded > self.count and self._backlog is None:
             self._pack()
 
     def _pack(self) -> None:
@@ -146,20 +241,63 @@ class Ready(ReadyOrder):
                 return entry
             self._discarded -= 1
             self._pop_returned()
-        while self._head < len(self._items):
+        while True:
+            if self._head >= len(self._items):
+                if self._backlog is None or self._backlog.is_empty or self._backlog.is_first_cold():
+                    return None
+                self._refill()
+                continue
             item = self._items[self._head]
             if item is not None and item.is_ready:
                 return item
             self._discarded -= 1
             self._pop_item()
-        return None
 
     def entries(self) -> list[Entry]:
         found = [entry for entry in self._returned[self._returned_head :] if entry.is_ready]
         for entry in self._items[self._head :]:
             if entry is not None and entry.is_ready:
                 found.append(entry)
+        if self._backlog is not None:
+            found.extend(self._backlog.entries())
         return found
+
+    def move_leaving(self) -> bool:
+        return self._backlog.move_leaving() if self._backlog is not None else True
+
+    def pages(self) -> list[Page]:
+        return self._backlog.pages() if self._backlog is not None else []
+
+    # What the backlog asks for
+
+    @property
+    def queue_id(self) -> i64:
+        assert self._home is not None
+        return self._home.queue_id
+
+    def warm(self, message: Message, page: Page, index: i64) -> Entry:
+        """The entry of a message that was read back."""
+        assert self._home is not None
+        entry = Entry(message, self._home)
+        entry.redelivered = page.redelivered(index)
+        entry.delivery_count = page.delivery_count(message.message_id)
+        entry.is_ready = True
+        self._home.date(entry)
+        return entry
+
+    def forget_discarded(self, count: i64) -> None:
+        self._discarded -= count
+
+    def give_up(self, page: Page, index: i64) -> None:
+        assert self._home is not None
+        self._home.give_up(page, index)
+
+    def back_in_memory(self, lost_count: i64, lost_bytes: i64) -> None:
+        home = self._home
+        assert home is not None
+        if lost_count > 0:
+            home.ready.lose(self, lost_count, lost_bytes)
+        home.back_in_memory()
 
     def find(self, message_id: i64) -> Entry | None:
         """Among the ready arrivals; what was delivered and came back is not looked at."""
@@ -202,7 +340,11 @@ class Ready(ReadyOrder):
     def clear(self) -> None:
         for entry in self.entries():
             entry.is_ready = False
+        if self._backlog is not None:
+            self._backlog.end()
+            self._backlog = None
         self.count = 0
+        self._head_bytes = 0
         self._items = []
         self._head = 0
         self._returned = []

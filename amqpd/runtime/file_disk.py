@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,8 @@ ASIDE_SUFFIX: Final = ".bad"
 TEMPORARY_SUFFIX: Final = ".tmp"
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
+# What is written of a big file before it is synced for the first time.
+SYNC_BYTES: Final = 4 << 20
 
 
 def sync_directory(path: Path) -> None:
@@ -44,12 +47,20 @@ def write_all(descriptor: int, parts: list[bytes], offset: int) -> None:
             views[0] = views[0][written:]
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, blocks: Iterable[bytes]) -> None:
     """Either the old content or the new, whatever happens; the new is durable when this returns."""
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     try:
-        write_all(descriptor, [data], 0)
+        offset = 0
+        synced = 0
+        for block in blocks:
+            write_all(descriptor, [block], offset)
+            offset += len(block)
+            if offset - synced >= SYNC_BYTES:
+                # All at once, it would keep the log's own syncs waiting.
+                os.fdatasync(descriptor)
+                synced = offset
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -131,6 +142,14 @@ class FileDisk(Disk):
         except OSError as error:
             raise with_path(error, path) from error
 
+    def read_ranges(self, number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
+        # A descriptor of its own: the writer's may be closed meanwhile.
+        descriptor = os.open(self._segment(number), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return [os.pread(descriptor, size, offset) for offset, size in ranges]
+        finally:
+            os.close(descriptor)
+
     def truncate(self, number: int, size: int) -> None:
         descriptor = self._descriptor(number)
         os.ftruncate(descriptor, size)
@@ -181,10 +200,10 @@ class FileDisk(Disk):
         os.rename(path, path.with_name(path.name + ASIDE_SUFFIX))
         sync_directory(self._checkpoints)
 
-    def write_checkpoint(self, generation: int, data: bytes) -> None:
+    def write_checkpoint(self, generation: int, blocks: Iterable[bytes]) -> None:
         path = self._checkpoint(generation)
         try:
-            replace_file(path, data)
+            replace_file(path, blocks)
         except OSError:
             path.with_name(path.name + TEMPORARY_SUFFIX).unlink(missing_ok=True)
             raise

@@ -26,6 +26,7 @@ from amqpd.store.recovery import recover
 from amqpd.store.segment import UnknownFormat
 from amqpd.store.sqlite_topology import SqliteTopology
 from amqpd.store.topology import Topology
+from amqpd.vhosts.restore import resident_queue_ids
 
 FORMAT: Final = 1
 GIB: Final = 1 << 30
@@ -62,7 +63,14 @@ class DataDirectory:
         """What the node was before; Corrupt or UnknownFormat if it can't be told."""
         topology = self.topology_store.load()
         clean_position = read_clean_stop(self.path)
-        recovered = recover(self.disk, self.log_id, topology.queue_ids(), clean_position, topology.queue_names())
+        recovered = recover(
+            self.disk,
+            self.log_id,
+            topology.queue_ids(),
+            clean_position,
+            topology.queue_names(),
+            resident_queue_ids(topology),
+        )
         self._forget_clean_stop()
         return topology, recovered
 
@@ -78,7 +86,7 @@ class DataDirectory:
             is_trusted = not self.writer.is_failed
         self.topology_store.close()
         if is_trusted:
-            replace_file(self.path / "clean-stop", json.dumps({"position": position}).encode())
+            replace_file(self.path / "clean-stop", [json.dumps({"position": position}).encode()])
         self.release()
 
     def release(self) -> None:
@@ -156,7 +164,7 @@ def _identity(path: Path) -> int:
             raise DataDirectoryRefused(f"the data directory {path} has lost its identity.json")
         # 63 bits, so that it is positive in a signed field; 0 is never used.
         log_id = secrets.randbits(63) | 1
-        replace_file(file, json.dumps({"format": FORMAT, "log_id": log_id}).encode())
+        replace_file(file, [json.dumps({"format": FORMAT, "log_id": log_id}).encode()])
         return log_id
     return read_identity(path)
 

@@ -1,7 +1,8 @@
-"""Two threads in front of the disk, so that the event loop never waits for it.
+"""Three threads in front of the disk, so that the event loop never waits for it.
 
     amqpd-log     writes each batch, syncs it, commits its topology changes, then reports its mark
     amqpd-house   writes checkpoints and deletes segments, which the log must not wait for
+    amqpd-reader  reads back what deep queues have on disk only
 
 Owns the threads, and what happens when the disk says no: no room means that the same batch is tried again until there is
 some, and nobody has been told that it is safe; any other error means that this log is never touched again. Does not own
@@ -17,9 +18,11 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from amqpd.queues.backlog import PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.disk import Disk
+from amqpd.store.log_reader import LogReader
 from amqpd.store.segment import FULL_ERRNOS, DiskFull, SegmentWriter
 from amqpd.store.topology import TopologyStore
 
@@ -47,6 +50,9 @@ class DiskEvents:
 
     def checkpoint_failed(self, checkpoint: Checkpoint) -> None:
         """No room for it; nothing is lost, it may be tried again later."""
+
+    def read_done(self, read: PageRead) -> None:
+        """Its blocks are filled, as far as they can be read."""
 
 
 class _Worker:
@@ -86,12 +92,14 @@ class LogWriter:
         self._disk = disk
         self._topology = topology
         self._events = events
+        self._log_reader = LogReader(disk)
         self._segment_writer = SegmentWriter(disk, previous_crc)
         self._failure_lock = threading.Lock()
         self._is_failed = False
         self._is_stopping = threading.Event()
         self._log = _Worker("amqpd-log", self._fail)
         self._house = _Worker("amqpd-house", self._fail)
+        self._reader = _Worker("amqpd-reader", self._fail)
 
     # From the loop
 
@@ -106,11 +114,16 @@ class LogWriter:
     def delete_segments(self, numbers: list[int]) -> None:
         self._house.submit(lambda: self._disk.delete_segments(numbers))
 
+    def read(self, read: PageRead) -> None:
+        """Fill its blocks; `read_done` follows."""
+        self._reader.submit(lambda: self._read(read))
+
     def stop(self) -> None:
         """Finish what was submitted and close the files; a batch that finds no room is given up."""
         self._is_stopping.set()
         self._log.stop()
         self._house.stop()
+        self._reader.stop()
         if not self._is_failed:
             self._segment_writer.close()
 
@@ -158,13 +171,25 @@ class LogWriter:
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
         try:
-            self._disk.write_checkpoint(checkpoint.generation, checkpoint.data)
+            self._disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
         except OSError as error:
             if error.errno not in FULL_ERRNOS:
                 raise
             self._events.checkpoint_failed(checkpoint)
             return
         self._events.checkpoint_written(checkpoint)
+
+    def _read(self, read: PageRead) -> None:
+        for page, ranges in zip(read.pages, read.ranges, strict=True):
+            read.blocks.append(self._blocks(int(page.segment.number), ranges))
+        self._events.read_done(read)
+
+    def _blocks(self, number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
+        try:
+            return self._log_reader.read(number, ranges)
+        except OSError:
+            # Whoever asked says what that means: it may not be wanted any more.
+            return []
 
     def _fail(self, error: Exception) -> None:
         with self._failure_lock:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from amqpd.broker import Broker
     from amqpd.connections.connection import Connection
+    from amqpd.queues.backlog import PageRead
     from amqpd.runtime.logs import Notices
     from amqpd.store.batch import Batch
 
@@ -27,6 +28,8 @@ FINE_TICK_MS = 10
 
 class BatchWriter(Protocol):
     def submit(self, batch: Batch) -> None: ...
+
+    def read(self, read: PageRead) -> None: ...
 
 
 class Flushable(Protocol):
@@ -86,6 +89,10 @@ class Turn:
         self.broker.synced(mark)
         self._finish()
 
+    def read_done(self, read: PageRead) -> None:
+        self.begin()
+        self.broker.read_done(read)
+
     # Leaving
 
     def _end(self) -> None:
@@ -100,6 +107,8 @@ class Turn:
             woken = self.peers.get(connection)
             if woken is not None:
                 woken.flush()
+        for read in broker.take_reads():
+            self._writer.read(read)
         if self.resting:
             resting = self.resting
             self.resting = []

@@ -128,3 +128,13 @@ def find_batch(data: bytes, offset: i64, log_id: i64) -> BatchHeader | None:
             return found
         at = data.find(BATCH_MAGIC, at + 1)
     return None
+
+
+def crc_at(data: bytes, log_id: i64, position: i64) -> i64:
+    """The checksum of the batch in a segment's `data` after which the log goes on at `position`; 0 if there is none."""
+    batch = find_batch(data, 0, log_id)
+    while batch is not None:
+        if batch.next_position == position:
+            return batch.crc
+        batch = find_batch(data, batch.end, log_id)
+    return 0

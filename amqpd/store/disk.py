@@ -7,6 +7,8 @@ means that the disk may not be trusted with this log again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mypy_extensions import mypyc_attr
 
 
@@ -38,6 +40,10 @@ class Disk:
         """Up to `size` bytes; fewer only at the end of the segment."""
         raise NotImplementedError
 
+    def read_ranges(self, number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
+        """Several pieces of one segment, each given by offset and size; may be called in any thread."""
+        return [self.read(number, offset, size) for offset, size in ranges]
+
     def truncate(self, number: int, size: int) -> None:
         """Cut bytes off that were never confirmed; durable when it returns."""
         raise NotImplementedError
@@ -61,8 +67,8 @@ class Disk:
         """A damaged checkpoint counts no more, but is kept under another name."""
         raise NotImplementedError
 
-    def write_checkpoint(self, generation: int, data: bytes) -> None:
-        """Atomic and durable when it returns; afterwards only this generation and the one before it are kept."""
+    def write_checkpoint(self, generation: int, blocks: Iterable[bytes]) -> None:
+        """All blocks, one after the other. Atomic and durable when it returns; afterwards only this generation and the one before it are kept."""
         raise NotImplementedError
 
     def free_bytes(self) -> int:

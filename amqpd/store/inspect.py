@@ -14,13 +14,16 @@ from mypy_extensions import i64
 
 from amqpd.store.batch import BATCH_HEADER_SIZE, BATCH_MAGIC, BatchHeader, find_batch, try_read_batch
 from amqpd.store.record import (
+    DEDUP,
     DELIVERED,
     MESSAGE,
     MESSAGE_FIXED_SIZE,
     MOVE,
     REQUEUE,
+    RETRY,
     SETTLE,
     SETTLE_SIZE,
+    SETTLES,
     read_u16,
     read_u32,
 )
@@ -33,6 +36,9 @@ KIND_NAMES: Final[dict[int, str]] = {
     REQUEUE: "REQUEUE",
     DELIVERED: "DELIVERED",
     MOVE: "MOVE",
+    RETRY: "RETRY",
+    DEDUP: "DEDUP",
+    SETTLES: "SETTLES",
 }
 
 
@@ -137,10 +143,12 @@ class RecordView:
         kind = self.kind
         if kind in (MESSAGE, MOVE):
             self._read_message(data, at)
-        elif kind in (SETTLE, REQUEUE, DELIVERED):
+        elif kind == DEDUP:
+            self.queue_ids.append(int(read_u32(data, at + 1)))
+        elif kind in (SETTLE, SETTLES, REQUEUE, DELIVERED, RETRY):
             self.queue_ids.append(int(read_u32(data, at + 1)))
             self.message_id = read_i64_le(data, at + 5)
-            if kind == REQUEUE:
+            if kind in (REQUEUE, RETRY):
                 self.delivery_count = read_u32(data, at + SETTLE_SIZE)
 
     def _read_message(self, data: bytes, at: i64) -> None:

@@ -3,7 +3,7 @@
 Owns the numbering of messages, the open batch, and how much of each segment is still needed. Does not own files: a
 sealed Batch carries the place where it belongs, and somebody else writes and syncs it.
 Invariants: a message's (segment, offset) is final when it is appended, for a batch is never written anywhere else;
-a segment's live figures count the messages whose current address is in it and that some durable queue still holds.
+a segment's live figures count what durable queues still hold at addresses in it, once for each queue.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from mypy_extensions import i64
 
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BATCH_HEADER_SIZE, Batch
+from amqpd.store.page import Page, share_shift
 from amqpd.store.record import (
     DEDUP,
     MESSAGE,
     MESSAGE_FIXED_SIZE,
     MOVE,
+    queue_id_bytes,
     write_dedup,
     write_delivered,
     write_message,
     write_requeue,
     write_retry,
     write_settle,
+    write_settle_range,
 )
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
 from amqpd.store.topology import TopologyChange
@@ -63,6 +66,8 @@ class Log:
     def __init__(self, start: LogStart, segment_bytes: i64 = SEGMENT_BYTES) -> None:
         # The mark that the open batch will have; it is committed when everything up to it is durable.
         self.mark = start.mark
+        # Everything up to this mark is durable; it can be read back.
+        self.synced_mark: i64 = start.mark - 1
         # True once something waits to be sealed.
         self.dirty = False
         # All segments that exist, by number; the last one is open.
@@ -103,21 +108,39 @@ class Log:
         size: i64 = len(self._writer)
         return self.position + BATCH_HEADER_SIZE + size if size > 0 else self.position
 
+    @property
+    def position_gathered(self) -> i64:
+        """How far the log has been filled, the open batch included."""
+        return self.position + len(self._writer)
+
     def append_message(self, message: Message, queue_ids: bytes, now_ms: i64) -> None:
         """Store a message for the durable queues named by `queue_ids` (queue_id_bytes of each, concatenated)."""
         message.enqueued_ms = now_ms
-        message.holders = len(queue_ids) >> 2
+        holders: i64 = len(queue_ids) >> 2
+        message.holders = holders
         # Held by nobody, it would never be settled and its space never given back.
-        assert message.holders > 0
-        self._place(message, len(queue_ids))
+        assert holders > 0
+        message.share_shift = share_shift(holders) if holders > 1 else 0
+        self._place(message, len(queue_ids), holders)
         write_message(self._writer, MESSAGE, message, queue_ids)
 
-    def append_move(self, message: Message) -> None:
-        """Store a live message once more, so that the segment it stood in may go."""
-        assert message.holders > 0
+    def append_move(self, queue_id: i64, message: Message) -> Message:
+        """Store what a queue holds once more, so that the segment it stood in may go; returns the message at its new place.
+
+        Other queues that hold the same message keep the old place.
+        """
+        moved = message
+        if message.holders > 1:
+            moved = Message(message.message_id, message.route_key, message.header, message.body)
+            moved.ttl_ms = message.ttl_ms
+            moved.enqueued_ms = message.enqueued_ms
+            message.holders -= 1
         self._vacate(message)
-        self._place(message, 0)
-        write_message(self._writer, MOVE, message, b"")
+        moved.holders = 1
+        moved.share_shift = 0
+        self._place(moved, 4, 1)
+        write_message(self._writer, MOVE, moved, queue_id_bytes(int(queue_id)))
+        return moved
 
     def append_settle(self, queue_id: i64, message: Message) -> None:
         """The queue is done with a logged message."""
@@ -154,8 +177,7 @@ class Log:
         holders = message.holders - 1
         assert holders >= 0
         message.holders = holders
-        if holders == 0:
-            self._vacate(message)
+        self._vacate(message)
 
     @property
     def gathered_mark(self) -> i64:
@@ -202,15 +224,16 @@ class Log:
         self.offset = end
         self._records_offset = end + BATCH_HEADER_SIZE
 
-    def _place(self, message: Message, queue_ids_size: i64) -> None:
+    def _place(self, message: Message, queue_ids_size: i64, holders: i64) -> None:
         """Give a message its address at the end of the open batch."""
         size: i64 = (
             MESSAGE_FIXED_SIZE + queue_ids_size + len(message.route_key) + len(message.header) + len(message.body)
         )
         segment = self.segment
-        segment.live_count += 1
-        segment.live_bytes += size
-        self.live_bytes += size
+        live_bytes = holders * (size >> message.share_shift)
+        segment.live_count += holders
+        segment.live_bytes += live_bytes
+        self.live_bytes += live_bytes
         message.segment = segment
         message.offset = self._records_offset + len(self._writer)
         message.logged_bytes = size
@@ -218,9 +241,41 @@ class Log:
         self._record_count += 1
 
     def _vacate(self, message: Message) -> None:
-        """A message's bytes at its present address are not needed any more."""
+        """One holder does not need a message's bytes at its present address any more."""
         segment = message.segment
         assert segment is not None
+        share_bytes = message.logged_bytes >> message.share_shift
         segment.live_count -= 1
-        segment.live_bytes -= message.logged_bytes
-        self.live_bytes -= message.logged_bytes
+        segment.live_bytes -= share_bytes
+        self.live_bytes -= share_bytes
+
+    # Pages: what a queue holds on disk only
+
+    def settle_page(self, queue_id: i64, page: Page, is_alone: bool) -> None:
+        """The queue is done with all of it. `is_alone`: whatever the queue has between its ids is in this page."""
+        self.dirty = True
+        if is_alone:
+            self._record_count += 1
+            write_settle_range(self._writer, queue_id, page.first_id, page.last_id)
+        else:
+            for index in range(page.count):
+                self._record_count += 1
+                write_settle(self._writer, queue_id, page.message_id(index))
+        self.release_page(page)
+
+    def settle_one(self, queue_id: i64, page: Page, index: i64) -> None:
+        """One message of a page is given up; the page is used no more."""
+        self.dirty = True
+        self._record_count += 1
+        write_settle(self._writer, queue_id, page.message_id(index))
+        share_bytes = page.size(index) >> page.share_shift(index)
+        page.segment.live_count -= 1
+        page.segment.live_bytes -= share_bytes
+        self.live_bytes -= share_bytes
+
+    def release_page(self, page: Page) -> None:
+        """Nobody needs the page's bytes: its queue is gone, or settles say it."""
+        segment = page.segment
+        segment.live_count -= page.count
+        segment.live_bytes -= page.live_bytes
+        self.live_bytes -= page.live_bytes

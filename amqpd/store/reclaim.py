@@ -85,14 +85,11 @@ class Reclaim:
             return True
         log = self._log
         grown = log.position - self._begun_position
-        if grown >= REPLAY_SEGMENTS_MAX * log.segment_bytes and grown >= self._last_size:
+        if grown >= REPLAY_SEGMENTS_MAX * log.segment_bytes and grown >= 2 * self._last_size:
             return True
         if disk_bytes(log.segments) <= 2 * log.live_bytes + log.segment_bytes:
             return False
-        # Too much space is in use. A checkpoint helps if there is something to move out of the way of it, or if one that
-        # begins later would let empty segments go.
-        if len(choose_sparse(log.segments, log.live_bytes, log.segment_bytes)) > 0:
-            return True
+        # Too much space is in use. A checkpoint that begins later would let empty segments go, if there are any.
         if self._floor >= log.segment.number or not self._has_empty_segment():
             return False
         return 2 * grown >= self._last_size or self._newest_segment > self._floor
@@ -115,7 +112,7 @@ class Reclaim:
 
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         self._is_checkpointing = False
-        self._last_size = len(checkpoint.data)
+        self._last_size = checkpoint.size_bytes
         self._floor = self._newest_segment
         self._newest_segment = checkpoint.segment_number
 

@@ -8,14 +8,16 @@ All integers are little endian. The first byte is the kind:
     2 SETTLE     kind(1) queue_id(4) message_id(8)                        the queue is done with the message
     3 REQUEUE    kind(1) queue_id(4) message_id(8) delivery_count(4)      it came back; the count is absolute
     4 DELIVERED  kind(1) queue_id(4) message_id(8)                        everything up to message_id may have been seen
-    5 MOVE       as MESSAGE, with queue_count 0: a copy at a new address; who holds the message does not change
+    5 MOVE       as MESSAGE: a copy at a new address, for the queues that it names, which hold it already (for all that
+                 hold it if it names none: written by amqpd 0.1)
     6 RETRY      kind(1) queue_id(4) message_id(8) delivery_count(4) ready_at_ms(8)
                                                                           it came back, and is ready again at that time
     7 DEDUP      kind(1) queue_id(4) noted_ms(8) ttl_ms(8) id_size(2) id  a message with this id was taken at that time
+    8 SETTLES    kind(1) queue_id(4) first_id(8) last_id(8)               the queue is done with all between, both included
     >= 32        kind(1) size(4) CBOR                                     rare kinds; none is defined yet
 
 Of a DEDUP, `noted_ms` is wall clock, and `ttl_ms` how long this id counts, -1 for as long as the window's owner says; the
-owner is a queue, or an exchange, which has a number among the queues' for it. Kinds 8 to 31 are kept for further fixed
+owner is a queue, or an exchange, which has a number among the queues' for it. Kinds 9 to 31 are kept for further fixed
 layouts. Every record says what is, not what changed: replaying a run of records
 twice gives the state that replaying it once gives.
 """
@@ -36,6 +38,7 @@ DELIVERED: Final = 4
 MOVE: Final = 5
 RETRY: Final = 6
 DEDUP: Final = 7
+SETTLES: Final = 8
 CBOR_KIND_MIN: Final = 32
 
 MESSAGE_FIXED_SIZE: Final = 31
@@ -44,6 +47,7 @@ REQUEUE_SIZE: Final = 17
 DELIVERED_SIZE: Final = 13
 RETRY_SIZE: Final = 25
 DEDUP_FIXED_SIZE: Final = 23
+SETTLES_SIZE: Final = 21
 
 QUEUE_ID_MAX: Final = (1 << 31) - 1
 
@@ -100,6 +104,13 @@ def write_settle(writer: BytesWriter, queue_id: i64, message_id: i64) -> None:
     writer.append(SETTLE)
     write_i32_le(writer, i32(queue_id))
     write_i64_le(writer, message_id)
+
+
+def write_settle_range(writer: BytesWriter, queue_id: i64, first_id: i64, last_id: i64) -> None:
+    writer.append(SETTLES)
+    write_i32_le(writer, i32(queue_id))
+    write_i64_le(writer, first_id)
+    write_i64_le(writer, last_id)
 
 
 def write_requeue(writer: BytesWriter, queue_id: i64, message_id: i64, delivery_count: i64) -> None:

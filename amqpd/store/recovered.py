@@ -11,6 +11,7 @@ from mypy_extensions import i64
 
 from amqpd.base.message import Message
 from amqpd.store.log import LogStart
+from amqpd.store.page import Page
 
 
 @final
@@ -19,6 +20,10 @@ class RecoveredEntry:
 
     def __init__(self, message: Message) -> None:
         self.message = message
+        # Are its bytes there? Otherwise only where they are. And are they needed, or may it stay on disk?
+        self.is_here = False
+        self.is_needed = False
+        self.body_bytes: i64 = 0
         self.delivery_count: i64 = 0
         self.redelivered = False
         # When it is ready, by the wall clock; 0 or a time that has passed is at once.
@@ -71,8 +76,9 @@ class RecoveryReport:
 @final
 class Recovered:
     def __init__(self, start: LogStart) -> None:
-        # By queue_id, every known queue; entries in message_id order.
+        # By queue_id, every known queue, in message_id order: what is in memory, and what is on disk only.
         self.queues: dict[int, list[RecoveredEntry]] = {}
+        self.pages: dict[int, list[Page]] = {}
         self.start = start
         # Greater than every queue_id that the log has ever seen: never give out less, or a new queue would inherit
         # the records of one whose declaration was lost.

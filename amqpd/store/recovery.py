@@ -4,12 +4,15 @@ Owns: which checkpoint is believed, the walk over segments and batches, telling 
 Does not own the meaning of records (replay.py). In order:
 
     1. the newest intact checkpoint; with none, the whole log, provided that its first segment still exists
-    2. segments before the checkpoint's position, for the bodies it asks for; then everything from there on, applied
-    3. after an unclean stop, the last batch once more, into a new segment: what we read back may be in the page cache only,
-       left there by a sync that failed. The batches before it are safe, for each was written after a sync of the one before
+    2. everything from its position on, applied
+    3. after an unclean stop, the last batch once more, as the first of a new segment and at its old position; then the
+       first copy is cut off. What we read back may be in the page cache only, left there by a sync that failed, and gone
+       with the power. The batches before it are safe, for each was written after a sync of the one before
+    4. segments of any age, for what must be in memory; most of a deep queue need not, and stays where it is
 
-An invalid end of the last segment with nothing valid behind it is a torn tail: nobody was told that it was safe, so it is cut.
-Anything else that does not read as it was written is damage: reported, kept aside, and everything intact is served.
+An invalid end of a segment is a torn tail if the log goes on right behind the valid part in the next segment, or not at all:
+nobody was told that it was safe, or it was written again, so it is cut. Anything else that does not read as it was written
+is damage: reported, kept aside, and everything intact is served.
 Invariant: recovering twice gives the same queues as recovering once, also if the first recovery was interrupted.
 """
 
@@ -25,6 +28,7 @@ from amqpd.store.batch import (
     BATCH_HEADER_SIZE,
     Batch,
     BatchHeader,
+    crc_at,
     crc_of_header,
     find_batch,
     try_read_batch,
@@ -44,13 +48,17 @@ def recover(
     known_queue_ids: list[int],
     clean_position: int = -1,
     queue_names: dict[int, str] | None = None,
+    resident_queue_ids: list[int] | None = None,
 ) -> Recovered:
     """`clean_position` is where a clean stop left the log, -1 if the stop was not clean; the names are for reports.
+
+    `resident_queue_ids`: queues that need all of their messages in memory.
 
     Corrupt if starting would bring back messages that were settled, or UnknownFormat; nothing is changed then.
     """
     names = queue_names if queue_names is not None else {}
-    return _Recovery(disk, log_id, known_queue_ids, clean_position, names).run()
+    resident = resident_queue_ids if resident_queue_ids is not None else []
+    return _Recovery(disk, log_id, known_queue_ids, clean_position, names, resident).run()
 
 
 def segment_path(number: i64) -> str:
@@ -60,15 +68,21 @@ def segment_path(number: i64) -> str:
 @final
 class _Recovery:
     def __init__(
-        self, disk: Disk, log_id: int, known_queue_ids: list[int], clean_position: int, names: dict[int, str]
+        self,
+        disk: Disk,
+        log_id: int,
+        known_queue_ids: list[int],
+        clean_position: int,
+        names: dict[int, str],
+        resident_queue_ids: list[int],
     ) -> None:
         self._disk = disk
         self._log_id = log_id
         self._clean_position = clean_position
         self._names = names
         self._report = RecoveryReport()
-        self._replay = Replay(known_queue_ids, self._report)
         self._segments: dict[int, SegmentUse] = {}
+        self._replay = Replay(known_queue_ids, self._report, self._segments, resident_queue_ids)
         # Replay begins here: the checkpoint's position, or the beginning of the log.
         self._first = 1
         self._first_offset: i64 = 0
@@ -80,19 +94,27 @@ class _Recovery:
         self._previous_crc: i64 = 0
         self._mark: i64 = 0
         self._epoch: i64 = 0
+        # The same before the newest batch, and its place: the next segment may begin with that batch once more.
+        self._newest_position: i64 = -1
+        self._newest_previous_crc: i64 = 0
+        self._newest_segment = SegmentUse(0)
+        self._newest_offset: i64 = 0
         # The last batch of all, unless it is sure to be durable: its records, and how many.
         self._last_records = b""
         self._last_record_count: i64 = 0
 
     def run(self) -> Recovered:
         numbers = self._disk.segment_numbers()
+        for number in numbers:
+            self._add_segment(number)
         checkpoint = self._find_checkpoint(numbers)
         known_end: i64 = self._clean_position
         if checkpoint is not None:
             self._first = int(checkpoint.segment_number)
             self._first_offset = checkpoint.offset
             self._mark = checkpoint.mark
-            self._read_bodies(numbers, self._replay.load(checkpoint))
+            self._replay.load(checkpoint)
+            checkpoint.release()
             known_end = max(known_end, checkpoint.end_position)
         self._read_log(numbers)
         if checkpoint is not None and self._position < checkpoint.position:
@@ -100,6 +122,11 @@ class _Recovery:
             if checkpoint.offset == SEGMENT_HEADER_SIZE:
                 # Nothing was written since, so the segment that the checkpoint names may not exist yet.
                 self._position = checkpoint.position
+                if len(self._segments) > 0:
+                    # The new one must follow the newest one in the eyes of a start from an older checkpoint, too.
+                    self._previous_crc = crc_at(
+                        self._data_of(self._segments[max(self._segments)]), self._log_id, self._position
+                    )
         self._check_end(known_end)
         return self._conclude(self._place_start())
 
@@ -129,19 +156,21 @@ class _Recovery:
             raise Corrupt("the log", -1, "all of its segments are gone")
         return None
 
-    def _read_bodies(self, numbers: list[int], wanted: dict[int, int]) -> None:
-        """Segments before the checkpoint's position; what they say besides bodies is known already."""
-        for number in numbers:
-            if number < self._first:
-                self._add_segment(number)
-                if number in wanted:
-                    self._begin_chain()
-                    self._read_segment(number, False)
-        self._begin_chain()
-
-    def _begin_chain(self) -> None:
-        self._is_chain_known = False
-        self._position = 0
+    def _read_bodies(self) -> None:
+        """What is needed in memory and was not kept while the log was applied."""
+        for number in self._replay.wanted_segments():
+            segment = self._segments[number]
+            data = self._disk.read(number, 0, int(segment.size_bytes))
+            size: i64 = len(data)
+            batch = find_batch(data, 0, self._log_id)
+            while batch is not None:
+                self._replay.apply(data, batch, segment, True)
+                at = batch.end
+                batch = try_read_batch(data, at, self._log_id)
+                if batch is None and at < size:
+                    self._damaged(f"{segment_path(number)}: bytes at {at} are not what was written")
+                    self._keep_aside(number)
+                    batch = find_batch(data, at, self._log_id)
 
     # The log
 
@@ -152,7 +181,6 @@ class _Recovery:
                 continue
             if number != expected:
                 self._damaged(f"segments {expected} to {number - 1} are gone")
-            self._add_segment(number)
             self._read_segment(number, number == numbers[-1])
             expected = number + 1
 
@@ -161,10 +189,13 @@ class _Recovery:
         segment.size_bytes = self._disk.segment_size(number)
         self._segments[number] = segment
 
+    def _data_of(self, segment: SegmentUse) -> bytes:
+        return self._disk.read(int(segment.number), 0, int(segment.size_bytes))
+
     def _read_segment(self, number: int, is_last: bool) -> None:
         """Apply every intact batch; of those before the checkpoint's position, only the bodies it asks for."""
         segment = self._segments[number]
-        data = self._disk.read(number, 0, int(segment.size_bytes))
+        data = self._data_of(segment)
         self._report.segment_count += 1
         self._report.read_bytes += len(data)
         size: i64 = len(data)
@@ -181,12 +212,12 @@ class _Recovery:
             self._position = header.position
             self._previous_crc = header.previous_crc
             self._is_chain_known = True
-        elif header.previous_crc != self._previous_crc or header.position != self._position:
+        elif not self._follows(header.position, header.previous_crc, True):
             self._damaged(f"{segment_path(number)} does not follow the one before it")
         while at < size:
             batch = try_read_batch(data, at, self._log_id)
             if batch is not None and self._is_next(batch):
-                is_known = number < self._first or (number == self._first and batch.offset < self._first_offset)
+                is_known = number == self._first and batch.offset < self._first_offset
                 self._apply(data, batch, segment, is_known)
                 at = batch.end
             elif batch is not None and batch.position > self._position:
@@ -199,12 +230,22 @@ class _Recovery:
     def _is_next(self, batch: BatchHeader) -> bool:
         if not self._is_chain_known:
             return batch.position >= self._position
-        return batch.position == self._position and batch.previous_crc == self._previous_crc
+        return self._follows(batch.position, batch.previous_crc, batch.offset == SEGMENT_HEADER_SIZE)
+
+    def _follows(self, position: i64, previous_crc: i64, may_repeat: bool) -> bool:
+        """What says this of itself is next in the chain, or the newest batch once more."""
+        if position == self._position:
+            return previous_crc == self._previous_crc
+        return may_repeat and position == self._newest_position and previous_crc == self._newest_previous_crc
 
     def _apply(self, data: bytes, batch: BatchHeader, segment: SegmentUse, bodies_only: bool) -> None:
         self._replay.apply(data, batch, segment, bodies_only)
         self._report.batch_count += 1
         self._is_chain_known = True
+        self._newest_position = batch.position
+        self._newest_previous_crc = batch.previous_crc
+        self._newest_segment = segment
+        self._newest_offset = batch.offset
         self._position = batch.next_position
         self._previous_crc = batch.crc
         if batch.mark > self._mark:
@@ -225,7 +266,7 @@ class _Recovery:
         while found is not None and found.position < self._position:
             # An older batch in a newer place is a stale block, not a successor.
             found = find_batch(data, found.offset + 1, self._log_id)
-        if found is None and is_last:
+        if found is None and (is_last or self._is_end(number)):
             self._report.torn_bytes += int(size - at)
             self._report.notices.append(f"{segment_path(number)}: cut {size - at} bytes of an unfinished write at {at}")
             self._disk.truncate(number, int(at))
@@ -236,6 +277,17 @@ class _Recovery:
         self._damaged(f"{segment_path(number)}: {until - at} bytes at {at} are not what was written{described}")
         self._keep_aside(number)
         return until
+
+    def _is_end(self, number: int) -> bool:
+        """Whatever stands behind this segment's valid part does not belong to the log: the next one takes up right there."""
+        if not self._is_chain_known or number + 1 not in self._disk.segment_numbers():
+            return False
+        data = self._disk.read(number + 1, 0, self._disk.segment_size(number + 1))
+        header = try_read_segment_header(data, self._log_id, number + 1)
+        if header is None:
+            # The power went while it was created.
+            return number + 1 == self._disk.segment_numbers()[-1] and find_batch(data, 0, self._log_id) is None
+        return header.position == self._position and header.previous_crc == self._previous_crc
 
     def _remove_torn_segment(self, number: int, data: bytes) -> None:
         """The last segment was created and never written to, as far as the disk knows."""
@@ -271,12 +323,20 @@ class _Recovery:
         last = max(self._segments) if len(self._segments) > 0 else 0
         if is_clean and last >= self._first and self._segments[last].size_bytes > SEGMENT_HEADER_SIZE:
             return self._start_in(self._segments[last], self._segments[last].size_bytes)
-        # Never below the checkpoint's place in its own segment, where the next start would not look for records.
-        first = self._first if self._first_offset <= SEGMENT_HEADER_SIZE else self._first + 1
-        fresh = self._start_in(SegmentUse(max(last + 1, first)), SEGMENT_HEADER_SIZE)
         if is_clean or len(self._last_records) == 0:
-            return fresh
+            # Never below the checkpoint's place in its own segment, where the next start would not look for records.
+            first = self._first if self._first_offset <= SEGMENT_HEADER_SIZE else self._first + 1
+            return self._start_in(SegmentUse(max(last + 1, first)), SEGMENT_HEADER_SIZE)
+        self._remove_behind(self._newest_segment)
+        fresh = self._start_in(SegmentUse(self._newest_segment.number + 1), SEGMENT_HEADER_SIZE)
         return self._write_last_batch_again(fresh)
+
+    def _remove_behind(self, segment: SegmentUse) -> None:
+        """Segments that were created and not written to: they say that they follow a batch which moves behind them now."""
+        for number in sorted(self._segments):
+            if number > segment.number:
+                self._disk.delete_segments([number])
+                del self._segments[number]
 
     def _start_in(self, segment: SegmentUse, offset: i64) -> LogStart:
         start = LogStart(self._log_id, segment, offset)
@@ -287,21 +347,26 @@ class _Recovery:
         return start
 
     def _write_last_batch_again(self, fresh: LogStart) -> LogStart:
+        """In the place of the first copy, so that it is the same whether that one is still there the next time or not."""
         records = self._last_records
         segment = fresh.segment
+        # Unless something behind it is gone, whose place must not be taken.
+        is_in_place = self._position == self._newest_position + BATCH_HEADER_SIZE + len(records)
+        position = self._newest_position if is_in_place else self._position
+        previous_crc = self._newest_previous_crc if is_in_place else self._previous_crc
         batch = Batch(
             self._log_id,
             fresh.epoch,
             fresh.mark,
             segment.number,
             fresh.offset,
-            fresh.position,
+            position,
             self._last_record_count,
             records,
             [],
         )
-        header = batch.encode_header(fresh.previous_crc)
-        writer = SegmentWriter(self._disk, fresh.previous_crc)
+        header = batch.encode_header(previous_crc)
+        writer = SegmentWriter(self._disk, previous_crc)
         try:
             writer.commit(batch)
         except DiskFull:
@@ -312,10 +377,15 @@ class _Recovery:
             self._report.notices.append("no room to write the last batch again; trusting what was read back")
             return fresh
         writer.close()
+        if is_in_place:
+            # Nobody knows what of the first copy is on the disk; a later start, without this segment, must not see it.
+            self._disk.truncate(int(self._newest_segment.number), int(self._newest_offset))
+            self._newest_segment.size_bytes = self._newest_offset
         segment.size_bytes = fresh.offset + BATCH_HEADER_SIZE + len(records)
+        self._segments[int(segment.number)] = segment
         data = bytes(int(fresh.offset)) + header + records
         self._replay.apply(data, BatchHeader(data, fresh.offset), segment, False)
-        self._position = fresh.position + BATCH_HEADER_SIZE + len(records)
+        self._position = position + BATCH_HEADER_SIZE + len(records)
         self._previous_crc = crc_of_header(header)
         self._mark = fresh.mark
         return self._start_in(segment, segment.size_bytes)
@@ -323,6 +393,7 @@ class _Recovery:
     def _conclude(self, start: LogStart) -> Recovered:
         report = self._report
         replay = self._replay
+        self._read_bodies()
         # Whether a message was delivered is only certain if nothing of the log is lost.
         is_certain = self._clean_position >= 0 and len(report.damage) == 0
         for generation in self._bad_generations:
@@ -331,6 +402,7 @@ class _Recovery:
         recovered = Recovered(start)
         recovered.report = report
         recovered.queues = replay.finish(not is_certain)
+        recovered.pages = replay.pages
         recovered.delivered_to = replay.delivered_to
         for queue_id, ids in replay.dedup_ids.items():
             recovered.dedup_ids[queue_id] = list(ids.values())

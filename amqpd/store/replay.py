@@ -1,14 +1,15 @@
 """Applying records: from a checkpoint and the batches behind it to what each queue holds.
 
-Owns what a record means. Does not own finding batches (recovery.py), nor their layout (record.py). Records older than the
-checkpoint's position only bring back bodies that the checkpoint asks for; younger ones are applied in full.
+Owns what a record means. Does not own finding batches (recovery.py), their layout (record.py), nor how a queue remembers
+what it holds (queue_replay.py). Bytes are kept only where they are needed in memory; what turns out to be needed later is
+read in a second pass over old segments, with `bodies_only`.
 Invariants: applying a run of records twice is the same as applying it once; a record that finds nothing to apply to is
-counted, never an error; a message is in `_messages` exactly while some queue holds it.
+counted, never an error.
 """
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from librt.strings import read_i64_le
 from mypy_extensions import i64
@@ -16,7 +17,10 @@ from mypy_extensions import i64
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BatchHeader
 from amqpd.store.checkpoint import DEDUP as LISTED_DEDUP
-from amqpd.store.checkpoint import ENTRY, WAITING, CheckpointReader
+from amqpd.store.checkpoint import DELIVERED as LISTED_DELIVERED
+from amqpd.store.checkpoint import PAGE, WAITING, CheckpointReader
+from amqpd.store.page import Page, PageWriter, share_shift
+from amqpd.store.queue_replay import QueueReplay, can_be_in_page
 from amqpd.store.record import (
     DEDUP,
     DEDUP_FIXED_SIZE,
@@ -31,69 +35,106 @@ from amqpd.store.record import (
     RETRY_SIZE,
     SETTLE,
     SETTLE_SIZE,
+    SETTLES,
+    SETTLES_SIZE,
     read_u16,
     read_u32,
 )
 from amqpd.store.recovered import RecoveredEntry, RecoveredId, RecoveryReport
 from amqpd.store.segment import UnknownFormat
 
+# The property expiration, among the property flags of a content header, and where those are.
+_EXPIRATION: Final = 1 << 8
+_FLAGS_AT: Final = 12
+
 
 @final
 class Replay:
-    def __init__(self, known_queue_ids: list[int], report: RecoveryReport) -> None:
+    def __init__(
+        self,
+        known_queue_ids: list[int],
+        report: RecoveryReport,
+        segments: dict[int, SegmentUse],
+        resident_queue_ids: list[int],
+    ) -> None:
+        """`segments` are those that exist, for addresses to point to; it may grow."""
         self.next_message_id: i64 = 1
         self.next_queue_id: i64 = 1
         self.delivered_to: dict[int, int] = {}
         self.dedup_ids: dict[int, dict[bytes, RecoveredId]] = {}
+        self.pages: dict[int, list[Page]] = {}
         self._report = report
-        self._queues: dict[int, dict[int, RecoveredEntry]] = {}
+        self._segments = segments
+        self._absent: dict[int, SegmentUse] = {}
+        self._queues: dict[int, QueueReplay] = {}
         for queue_id in known_queue_ids:
-            self._queues[queue_id] = {}
+            self._queues[queue_id] = QueueReplay(queue_id in resident_queue_ids)
             self._saw_queue(queue_id)
-        self._messages: dict[int, Message] = {}
+        self._missing_counts: dict[int, int] = {}
+        # Entries whose bytes are needed, by segment and offset.
+        self._wanted: dict[int, dict[int, list[RecoveredEntry]]] = {}
         # Most messages in a row come by the same route: let them share its bytes.
         self._route_key = b""
 
     # The checkpoint
 
-    def load(self, checkpoint: CheckpointReader) -> dict[int, int]:
-        """Take over what the checkpoint lists; returns how many bodies it expects in which segment."""
-        wanted: dict[int, int] = {}
+    def load(self, checkpoint: CheckpointReader) -> None:
+        """Take over what the checkpoint lists."""
         self._saw_message(checkpoint.next_message_id - 1)
         while checkpoint.next():
             queue_id = int(checkpoint.queue_id)
             self._saw_queue(queue_id)
-            if checkpoint.kind == WAITING:
-                self._put_off(queue_id, int(checkpoint.message_id), checkpoint.ready_at_ms)
-                continue
             if checkpoint.kind == LISTED_DEDUP:
                 self._noted(queue_id, RecoveredId(checkpoint.dedup_id, checkpoint.noted_ms, checkpoint.ttl_ms))
                 continue
-            if checkpoint.kind != ENTRY:
+            if checkpoint.kind == LISTED_DELIVERED:
                 self._delivered(queue_id, checkpoint.message_id)
                 continue
-            entries = self._queues.get(queue_id)
-            if entries is None:
+            queue = self._queues.get(queue_id)
+            if queue is None:
                 self._report.unknown_queue_count += 1
-                continue
-            message_id = int(checkpoint.message_id)
-            message = self._messages.get(message_id)
-            if message is None:
-                # Its bytes follow when its record is found; until then it has no segment.
-                message = Message(message_id, b"", b"", b"")
-                self._messages[message_id] = message
-                number = int(checkpoint.entry_segment)
-                wanted[number] = wanted.get(number, 0) + 1
-            entry = self._add(entries, message)
-            entry.delivery_count = checkpoint.delivery_count
-            entry.redelivered = checkpoint.redelivered
-        return wanted
+            elif checkpoint.kind == PAGE:
+                self._load_page(queue, checkpoint)
+            elif checkpoint.kind == WAITING:
+                entry = queue.take(checkpoint.message_id)
+                if entry is not None:
+                    entry.ready_at_ms = checkpoint.ready_at_ms
+            else:
+                queue.add(self._listed(checkpoint))
 
-    def _put_off(self, queue_id: int, message_id: int, ready_at_ms: i64) -> None:
-        entries = self._queues.get(queue_id)
-        entry = entries.get(message_id) if entries is not None else None
-        if entry is not None:
-            entry.ready_at_ms = ready_at_ms
+    def _load_page(self, queue: QueueReplay, checkpoint: CheckpointReader) -> None:
+        segment = self._segment_of(checkpoint)
+        page = Page(segment, checkpoint.page_first_id, checkpoint.page_last_id, checkpoint.page_data)
+        page.is_redelivered = checkpoint.redelivered
+        if len(checkpoint.page_counts) > 0:
+            page.delivery_counts = checkpoint.page_counts
+        queue.add_page(page)
+
+    def _segment_of(self, checkpoint: CheckpointReader) -> SegmentUse:
+        """It may be gone: then a record tells where else the message is, or it is lost."""
+        number = int(checkpoint.entry_segment)
+        segment = self._segments.get(number) or self._absent.get(number)
+        if segment is None:
+            segment = SegmentUse(number)
+            self._absent[number] = segment
+        return segment
+
+    def _listed(self, checkpoint: CheckpointReader) -> RecoveredEntry:
+        message = Message(checkpoint.message_id, b"", b"", b"")
+        message.segment = self._segment_of(checkpoint)
+        message.offset = checkpoint.entry_offset
+        message.logged_bytes = checkpoint.meta_bytes + checkpoint.body_bytes
+        message.share_shift = checkpoint.share_shift
+        message.holders = 1
+        entry = RecoveredEntry(message)
+        entry.body_bytes = checkpoint.body_bytes
+        entry.is_needed = checkpoint.is_resident
+        entry.delivery_count = checkpoint.delivery_count
+        entry.redelivered = checkpoint.redelivered
+        return entry
+
+    def _missing(self, queue_id: int, count: int) -> None:
+        self._missing_counts[queue_id] = self._missing_counts.get(queue_id, 0) + count
 
     # The log
 
@@ -109,8 +150,11 @@ class Replay:
             elif bodies_only:
                 at += record_size(data, at, end)
             elif kind == SETTLE:
-                self._settle(int(read_u32(data, at + 1)), int(read_i64_le(data, at + 5)))
+                self._settle(int(read_u32(data, at + 1)), read_i64_le(data, at + 5))
                 at += SETTLE_SIZE
+            elif kind == SETTLES:
+                self._settle_range(int(read_u32(data, at + 1)), read_i64_le(data, at + 5), read_i64_le(data, at + 13))
+                at += SETTLES_SIZE
             elif kind == REQUEUE:
                 self._requeue(int(read_u32(data, at + 1)), int(read_i64_le(data, at + 5)), read_u32(data, at + 13), 0)
                 at += REQUEUE_SIZE
@@ -147,75 +191,91 @@ class Replay:
         self._report.record_count += int(count)
 
     def _apply_message(self, data: bytes, at: i64, segment: SegmentUse, bodies_only: bool) -> i64:
-        message_id = int(read_i64_le(data, at + 1))
-        route_key_size = read_u16(data, at + 17)
-        queue_count = read_u32(data, at + 19)
-        header_size = read_u32(data, at + 23)
-        body_size = read_u32(data, at + 27)
-        route_key_at = at + MESSAGE_FIXED_SIZE + 4 * queue_count
-        end = route_key_at + route_key_size + header_size + body_size
-        if message_id >= self.next_message_id:
-            self.next_message_id = message_id + 1
-        message = self._messages.get(message_id)
-        if not bodies_only:
-            for queue_at in range(at + MESSAGE_FIXED_SIZE, route_key_at, 4):
-                queue_id = int(read_u32(data, queue_at))
-                entries = self._queues.get(queue_id)
-                if entries is None:
-                    self._saw_queue(queue_id)
-                    self._report.unknown_queue_count += 1
-                    continue
-                if message is None:
-                    message = Message(message_id, b"", b"", b"")
-                    self._messages[message_id] = message
-                self._add(entries, message)
-        if message is not None:
-            if message.segment is None:
-                header_at = route_key_at + route_key_size
-                self._fill(message, data[route_key_at:header_at], data[header_at : header_at + header_size])
-                message.body = data[header_at + header_size : end]
-                message.enqueued_ms = read_i64_le(data, at + 9)
-            # A later copy is the one that reclaim left for us.
-            message.segment = segment
-            message.offset = at
-            message.logged_bytes = end - at
+        message_id = read_i64_le(data, at + 1)
+        route_key_at = at + MESSAGE_FIXED_SIZE + 4 * read_u32(data, at + 19)
+        end = route_key_at + read_u16(data, at + 17) + read_u32(data, at + 23) + read_u32(data, at + 27)
+        self._saw_message(message_id)
+        if bodies_only:
+            for entry in self._wanted.get(int(segment.number), {}).get(int(at), []):
+                if entry.message.message_id == message_id:
+                    self._fill(entry, data, at, end, segment)
+            return end
+        is_move = data[at] == MOVE
+        for queue_at in range(at + MESSAGE_FIXED_SIZE, route_key_at, 4):
+            queue_id = int(read_u32(data, queue_at))
+            queue = self._queues.get(queue_id)
+            if queue is None:
+                self._saw_queue(queue_id)
+                self._report.unknown_queue_count += 1
+            else:
+                self._place(queue, message_id, is_move, data, at, end, segment)
+        if route_key_at == at + MESSAGE_FIXED_SIZE:
+            # A move as amqpd 0.1 logged it: for whoever holds the message.
+            for queue in self._queues.values():
+                self._place(queue, message_id, True, data, at, end, segment)
         return end
 
-    def _fill(self, message: Message, route_key: bytes, header: bytes) -> None:
-        if route_key == self._route_key:
-            message.route_key = self._route_key
-        else:
-            message.route_key = route_key
-            self._route_key = route_key
-        message.header = header
-
-    def _add(self, entries: dict[int, RecoveredEntry], message: Message) -> RecoveredEntry:
-        message_id = int(message.message_id)
-        entry = entries.get(message_id)
+    def _place(
+        self, queue: QueueReplay, message_id: i64, is_move: bool, data: bytes, at: i64, end: i64, segment: SegmentUse
+    ) -> None:
+        """The queue holds the message, and here it is; a move says so only of what is held already."""
+        entry = queue.take(message_id)
         if entry is None:
-            entry = RecoveredEntry(message)
-            entries[message_id] = entry
-            message.holders += 1
-        return entry
+            if is_move:
+                return
+            entry = RecoveredEntry(Message(message_id, b"", b"", b""))
+            queue.add(entry)
+        flags_at = at + MESSAGE_FIXED_SIZE + 4 * read_u32(data, at + 19) + read_u16(data, at + 17) + _FLAGS_AT
+        header_size = read_u32(data, at + 23)
+        if header_size >= _FLAGS_AT + 2 and (data[flags_at] << 8 | data[flags_at + 1]) & _EXPIRATION != 0:
+            entry.is_needed = True
+        body_bytes = read_u32(data, at + 27)
+        if entry.is_needed or queue.is_resident or not can_be_in_page(at, body_bytes, end - at - body_bytes):
+            self._fill(entry, data, at, end, segment)
+        else:
+            self._address(entry, data, at, end, segment)
 
-    def _settle(self, queue_id: int, message_id: int) -> None:
-        entries = self._queues.get(queue_id)
-        if entries is None:
+    def _address(self, entry: RecoveredEntry, data: bytes, at: i64, end: i64, segment: SegmentUse) -> None:
+        queue_count = read_u32(data, at + 19)
+        message = entry.message
+        message.enqueued_ms = read_i64_le(data, at + 9)
+        # A later copy is the one that reclaim left for us.
+        message.segment = segment
+        message.offset = at
+        message.logged_bytes = end - at
+        message.share_shift = share_shift(queue_count) if queue_count > 1 else 0
+        message.holders = 1
+        entry.body_bytes = read_u32(data, at + 27)
+
+    def _fill(self, entry: RecoveredEntry, data: bytes, at: i64, end: i64, segment: SegmentUse) -> None:
+        self._address(entry, data, at, end, segment)
+        header_at = end - entry.body_bytes - read_u32(data, at + 23)
+        route_key = data[header_at - read_u16(data, at + 17) : header_at]
+        message = entry.message
+        if route_key != self._route_key:
+            self._route_key = route_key
+        message.route_key = self._route_key
+        message.header = data[header_at : end - entry.body_bytes]
+        message.body = data[end - entry.body_bytes : end]
+        entry.is_here = True
+
+    def _settle(self, queue_id: int, message_id: i64) -> None:
+        queue = self._queues.get(queue_id)
+        if queue is None:
             self._saw_queue(queue_id)
             self._report.unknown_queue_count += 1
-            return
-        entry = entries.pop(message_id, None)
-        if entry is None:
+        elif not queue.settle(message_id):
             self._report.unknown_settle_count += 1
-            return
-        message = entry.message
-        message.holders -= 1
-        if message.holders == 0:
-            del self._messages[message_id]
+
+    def _settle_range(self, queue_id: int, first_id: i64, last_id: i64) -> None:
+        self._saw_queue(queue_id)
+        queue = self._queues.get(queue_id)
+        if queue is not None:
+            queue.settle_range(first_id, last_id)
 
     def _requeue(self, queue_id: int, message_id: int, delivery_count: i64, ready_at_ms: i64) -> None:
-        entries = self._queues.get(queue_id)
-        entry = entries.get(message_id) if entries is not None else None
+        queue = self._queues.get(queue_id)
+        entry = queue.take(message_id) if queue is not None else None
         if entry is None:
             self._saw_queue(queue_id)
             self._report.unknown_settle_count += 1
@@ -247,31 +307,61 @@ class Replay:
 
     # The result
 
+    def wanted_segments(self) -> list[int]:
+        """No more records come: in which segments are bytes that are needed? Apply those once more, `bodies_only`."""
+        for queue in self._queues.values():
+            queue.settle_down()
+            for entry in queue.wanted():
+                segment = entry.message.segment
+                if segment is not None and int(segment.number) in self._segments:
+                    places = self._wanted.setdefault(int(segment.number), {})
+                    places.setdefault(int(entry.message.offset), []).append(entry)
+        return sorted(self._wanted)
+
     def finish(self, all_redelivered: bool) -> dict[int, list[RecoveredEntry]]:
-        """What each queue holds, oldest first; also counts what is live in each segment. Call once."""
+        """What each queue holds in memory, oldest first, and in `pages` what it holds on disk; call once.
+
+        Also counts what is live in each segment.
+        """
         queues: dict[int, list[RecoveredEntry]] = {}
-        for queue_id, found in self._queues.items():
-            delivered_to = self.delivered_to.get(queue_id, 0)
+        for queue_id, queue in self._queues.items():
+            pages: list[Page] = []
+            for page in queue.pack(all_redelivered, self.delivered_to.get(queue_id, 0)):
+                if page.end > page.segment.size_bytes:
+                    pages.extend(self._cut(queue_id, page))
+                else:
+                    pages.append(page)
             entries: list[RecoveredEntry] = []
-            missing_count = 0
-            for message_id in sorted(found):
-                entry = found[message_id]
-                if entry.message.segment is None:
-                    missing_count += 1
+            for message_id in sorted(queue.entries):
+                entry = queue.entries[message_id]
+                segment = entry.message.segment
+                if segment is None or not entry.is_here:
+                    self._missing(queue_id, 1)
                     continue
-                if all_redelivered or message_id <= delivered_to:
-                    entry.redelivered = True
-                entries.append(entry)
-            queues[queue_id] = entries
-            self._report.entry_count += len(entries)
-            if missing_count > 0:
-                self._report.missing_counts[queue_id] = missing_count
-        for message in self._messages.values():
-            segment = message.segment
-            if segment is not None:
                 segment.live_count += 1
-                segment.live_bytes += message.logged_bytes
+                segment.live_bytes += entry.message.logged_bytes >> entry.message.share_shift
+                entries.append(entry)
+            for page in pages:
+                page.segment.live_count += page.count
+                page.segment.live_bytes += page.live_bytes
+                self._report.entry_count += int(page.count)
+            self._report.entry_count += len(entries)
+            queues[queue_id] = entries
+            if len(pages) > 0:
+                self.pages[queue_id] = pages
+        for queue_id, count in self._missing_counts.items():
+            self._report.missing_counts[queue_id] = count
         return queues
+
+    def _cut(self, queue_id: int, page: Page) -> list[Page]:
+        """What of it is still within its segment."""
+        writer = PageWriter()
+        for index in range(page.count):
+            if page.offset(index) + page.size(index) <= page.segment.size_bytes:
+                writer.add_place(page, index)
+            else:
+                self._missing(queue_id, 1)
+        return writer.finish()
 
 
 def record_size(data: bytes, at: i64, end: i64) -> i64:
@@ -295,4 +385,6 @@ def record_size(data: bytes, at: i64, end: i64) -> i64:
         if at + DEDUP_FIXED_SIZE > end:
             return 0
         size = DEDUP_FIXED_SIZE + read_u16(data, at + 21)
+    elif kind == SETTLES:
+        size = SETTLES_SIZE
     return size if at + size <= end else 0

@@ -20,9 +20,10 @@ from mypy_extensions import i64
 
 from amqpd.base.errors import Corrupt
 from amqpd.store.batch import BatchHeader
-from amqpd.store.checkpoint import ENTRY, CheckpointReader
+from amqpd.store.checkpoint import DEDUP, ENTRY, PAGE, CheckpointReader
 from amqpd.store.disk import Disk
 from amqpd.store.inspect import Chain, SegmentScan, describe_damage
+from amqpd.store.page import PAGE_ENTRY_SIZE
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
 from amqpd.store.replay import record_size
@@ -121,11 +122,15 @@ class Verifier:
         ahead_count = 0
         unnamed_count = 0
         while checkpoint.next():
-            if checkpoint.kind == ENTRY:
-                figures.entry_count += 1
-                if checkpoint.entry_segment > last:
-                    ahead_count += 1
-            if checkpoint.message_id >= checkpoint.next_message_id:
+            count = 0
+            if checkpoint.kind == PAGE:
+                count = len(checkpoint.page_data) // PAGE_ENTRY_SIZE
+            elif checkpoint.kind == ENTRY:
+                count = 1
+            figures.entry_count += count
+            if checkpoint.entry_segment > last:
+                ahead_count += count
+            if checkpoint.kind != DEDUP and checkpoint.message_id >= checkpoint.next_message_id:
                 unnamed_count += 1
         if ahead_count > 0:
             self._problem("checkpoint", figures.generation, -1, f"{ahead_count} entries are in segments not there yet")

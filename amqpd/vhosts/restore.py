@@ -16,6 +16,7 @@ from amqpd.exchanges.exchange import Binding
 from amqpd.exchanges.registry import create
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.queue import Queue
+from amqpd.store.page import Page
 from amqpd.store.recovered import Recovered, RecoveredEntry
 from amqpd.store.topology import QueueRow, Topology
 from amqpd.vhosts.access import Access
@@ -29,6 +30,15 @@ from amqpd.wire.field_table import FieldTable
 
 DEFAULT_USER: Final = "guest"
 SALT_BYTES: Final = 4
+
+
+def resident_queue_ids(topology: Topology) -> list[int]:
+    """Queues whose place in the order, or whose time, is in the messages themselves: they need them in memory."""
+    return [
+        int(row.queue_id)
+        for row in topology.queues
+        if is_hidden(row.name) or FieldTable(row.arguments).has("x-max-priority")
+    ]
 
 
 def restore_vhosts(
@@ -93,7 +103,12 @@ def _restore_queue(row: QueueRow, vhost: VHost, recovered: Recovered, agenda: Ag
     queue.restore_watermark(recovered.delivered_to.get(queue_id, 0))
     if queue.dedup is not None:
         queue.dedup.restore(ids)
-    _restore_messages(queue, recovered.queues.pop(queue_id, []), agenda)
+    entries = recovered.queues.pop(queue_id, [])
+    pages = recovered.pages.pop(queue_id, [])
+    if len(pages) == 0:
+        _restore_messages(queue, entries, agenda)
+    else:
+        _restore_deep(queue, entries, pages)
 
 
 def _restore_messages(queue: Queue, entries: list[RecoveredEntry], agenda: Agenda) -> None:
@@ -105,6 +120,19 @@ def _restore_messages(queue: Queue, entries: list[RecoveredEntry], agenda: Agend
         # What is older than some message that waits comes back like that one will, or it would be behind it then.
         is_returned = entry.message.message_id < waits_to
         queue.restore(entry.message, entry.delivery_count, entry.redelivered, entry.ready_at_ms, is_returned)
+
+
+def _restore_deep(queue: Queue, entries: list[RecoveredEntry], pages: list[Page]) -> None:
+    """What is on disk only, and in its place what is in memory; nothing waits here."""
+    at: i64 = 0
+    for page in pages:
+        while at < len(entries) and entries[at].message.message_id < page.first_id:
+            queue.restore(entries[at].message, entries[at].delivery_count, entries[at].redelivered)
+            at += 1
+        queue.ready.append_page(page)
+    for entry in entries[at:]:
+        queue.restore(entry.message, entry.delivery_count, entry.redelivered)
+    queue.settle_down()
 
 
 def _restore_policies(topology: Topology, vhosts: dict[str, VHost]) -> None:

@@ -1,7 +1,7 @@
 """Drives a Broker with bytes: no sockets, no sleeps, a clock that moves when it is told to.
 
 `BrokerHarness` is the broker with a disk that syncs when told (at once by default); `Client` speaks AMQP to it and keeps
-what came back as decoded frames.
+what came back as decoded frames. What is synced goes to a disk in memory once somebody wants to read it back.
 """
 
 from __future__ import annotations
@@ -16,14 +16,21 @@ from amqpd.base.limits import Limits
 from amqpd.base.ports import Entropy
 from amqpd.broker import Broker
 from amqpd.connections.connection import Connection
+from amqpd.queues.backlog import Depth, PageRead
 from amqpd.store.batch import Batch
-from amqpd.store.log import Log, fresh_start
+from amqpd.store.disk import Disk
+from amqpd.store.log import SEGMENT_BYTES, Log, fresh_start
+from amqpd.store.log_reader import LogReader
 from amqpd.store.recovered import Recovered
+from amqpd.store.segment import SegmentWriter
 from amqpd.store.topology import Topology
 from amqpd.wire.field_table import encode_table
 from amqpd.wire.methods import decode_method, encode_method, new_method
+from tests.fakes.faulty_disk import FaultyDisk
 
 M = TypeVar("M", bound=Frame)
+
+LOG_ID = 1
 
 
 class CountingEntropy(Entropy):
@@ -67,15 +74,28 @@ PERSISTENT = b"\x10\x00\x02"
 
 
 class BrokerHarness:
-    """A broker with one vhost and the user guest; its disk syncs at once unless `hold_syncs` is set."""
+    """A broker with one vhost and the user guest; its disk syncs at once unless `hold_syncs` is set.
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.broker = Broker(
-            limits or Limits(), Log(fresh_start(1)), Topology(), Recovered(fresh_start(1)), CountingEntropy()
-        )
+    The same goes for reading: with `hold_reads` what queues want back stays in `reads`.
+    """
+
+    def __init__(
+        self, limits: Limits | None = None, segment_bytes: int = SEGMENT_BYTES, depth: Depth | None = None
+    ) -> None:
+        start = fresh_start(LOG_ID)
+        log = Log(start, segment_bytes)
+        self.broker = Broker(limits or Limits(), log, Topology(), Recovered(start), CountingEntropy(), depth=depth)
+        self.disk: Disk = FaultyDisk()
+        self.writer = SegmentWriter(self.disk, 0)
         self.now_ms = 1000
         self.hold_syncs = False
+        self.hold_reads = False
+        self.reads: list[PageRead] = []
+        # So many reads more will fail; of every page.
+        self.failing_reads = 0
+        self.read_count = 0
         self.batches: list[Batch] = []
+        self._written_count = 0
         self.clients: list[Client] = []
         self.advance(0)
 
@@ -96,6 +116,10 @@ class BrokerHarness:
             going = False
             if not self.hold_syncs and self.broker.needs_seal:
                 going = self._commit()
+            self.reads += self.broker.take_reads()
+            while self.reads and not self.hold_reads:
+                self.serve(self.reads.pop(0))
+                going = True
             for connection in self.broker.woken():
                 going = True
                 for client in self.clients:
@@ -114,6 +138,31 @@ class BrokerHarness:
         self.batches.append(batch)
         self.broker.synced(batch.mark)
         return True
+
+    def flush(self) -> Disk:
+        """The disk, with everything that was synced so far."""
+        for batch in self.batches[self._written_count :]:
+            if batch.record_count > 0:
+                self.writer.commit(batch)
+        self._written_count = len(self.batches)
+        return self.disk
+
+    def serve(self, read: PageRead) -> None:
+        """What the reading thread does, and what the turn does then."""
+        reader = LogReader(self.flush())
+        self.read_count += 1
+        for page, ranges in zip(read.pages, read.ranges, strict=True):
+            try:
+                blocks = reader.read(int(page.segment.number), ranges) if self.failing_reads == 0 else []
+            except OSError:
+                blocks = []
+            read.blocks.append(blocks)
+        self.failing_reads = max(0, self.failing_reads - 1)
+        self.broker.read_done(read)
+
+    def release_reads(self) -> None:
+        self.hold_reads = False
+        self.settle()
 
     def raw(self) -> Client:
         """A TCP connection on which nothing has been said yet."""

@@ -13,7 +13,7 @@ from amqpd.wire.field_table import FieldTable, encode_table
 from amqpd.wire.methods import new_method
 from amqpd.wire.properties import headers
 from tests.behaviour.harness import PERSISTENT, BrokerHarness, Client, Received
-from tests.fakes.restart import restarted
+from tests.fakes.restart import ready_bodies, restarted
 
 
 def declare(client: Client, queue: str = "q", durable: bool = False, **arguments: object) -> Any:
@@ -312,7 +312,7 @@ def test_power_loss_after_any_batch_leaves_each_message_in_one_place(tmp_path: P
         directory.mkdir()
         again = restarted(broker.batches[:size], directory, broker.now_ms - 900)
         queues = again.broker.vhosts["/"].queues
-        found = [each.message.body for name in ("q", "dead") for each in queues[name].ready.entries()]
+        found = [body for name in ("q", "dead") for body in ready_bodies(again, queues[name])]
         found += [each.message.body for each in queues["q"].waiting.entries()]
         assert sorted(found) == [b"m0", b"m1", b"m2", b"m3"]
         again.advance(2000)
@@ -329,5 +329,5 @@ def test_what_waits_is_moved_out_of_a_sparse_segment(broker: BrokerHarness, clie
     assert message.segment is not None
     message.segment.is_leaving = True
     before = message.offset
-    broker.broker.begin_checkpoint()
+    broker.advance(2000)
     assert message.offset > before

@@ -8,20 +8,13 @@ from typing import Any
 import pytest
 from pamqp import commands
 
-from amqpd.base.limits import Limits
-from amqpd.broker import Broker
 from amqpd.store.checkpoint import Checkpoint
-from amqpd.store.log import Log
-from amqpd.store.recovery import recover
-from amqpd.store.segment import SegmentWriter
-from amqpd.store.sqlite_topology import SqliteTopology
 from amqpd.vhosts.policies import checked_policy
 from amqpd.wire.field_table import encode_table
 from amqpd.wire.methods import new_method
 from amqpd.wire.properties import Properties, encode_header
-from tests.behaviour.harness import PERSISTENT, BrokerHarness, Client, CountingEntropy
-from tests.fakes.faulty_disk import FaultyDisk
-from tests.fakes.restart import LOG_ID, restarted
+from tests.behaviour.harness import PERSISTENT, BrokerHarness, Client
+from tests.fakes.restart import restarted
 
 WINDOW_MS = 10_000
 
@@ -475,21 +468,6 @@ def test_a_checkpoint_lists_the_ids_so_that_the_log_before_it_may_go(
 
 def from_checkpoint(broker: BrokerHarness, checkpoint: Checkpoint, directory: Path) -> BrokerHarness:
     """A restart from this checkpoint: of the log before it only bodies are read."""
-    disk = FaultyDisk()
-    writer = SegmentWriter(disk, 0)
-    store = SqliteTopology(directory / "topology.sqlite")
-    store.load()
-    for batch in broker.batches:
-        if batch.record_count > 0:
-            writer.commit(batch)
-        store.apply(batch.topology)
-    disk.write_checkpoint(checkpoint.generation, checkpoint.data)
-    topology = store.load()
-    recovered = recover(disk, LOG_ID, topology.queue_ids())
-    assert (recovered.report.damage, recovered.report.checkpoint_generation) == ([], checkpoint.generation)
-    again = BrokerHarness()
-    again.now_ms = broker.now_ms
-    wall_ms = 1_700_000_000_000 + broker.now_ms
-    log = Log(recovered.start)
-    again.broker = Broker(Limits(), log, topology, recovered, CountingEntropy(), broker.now_ms, wall_ms)
+    again = restarted(broker.batches, directory, broker.now_ms, checkpoint)
+    assert again.disk.checkpoint_generations() == [checkpoint.generation]
     return again

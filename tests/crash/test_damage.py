@@ -11,7 +11,15 @@ from amqpd.base.errors import Corrupt
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
 from tests.fakes.faulty_disk import KEPT, FakeFile, FaultyDisk
-from tests.fakes.store_model import LOG_ID, State, StoreModel, found_state
+from tests.fakes.store_model import (
+    LOG_ID,
+    State,
+    StoreModel,
+    found_state,
+    redelivered_flags,
+    state_after,
+    unreadable_count,
+)
 
 QUEUES = [1, 2]
 
@@ -27,7 +35,10 @@ def make_log(checkpoint_at: int = -1) -> tuple[FaultyDisk, State, dict[int, byte
             model.settle_oldest(1 + step % 2)
         model.commit()
         if step == checkpoint_at:
-            model.checkpoint()
+            model.begin_checkpoint()
+            model.feed_pages(1)
+            model.feed(2)
+            model.finish_checkpoint()
     return model.disk.survivor(KEPT), model.state(), bodies
 
 
@@ -36,13 +47,15 @@ def check(disk: FaultyDisk, intact: State, bodies: dict[int, bytes], where: str)
         recovered = recover(disk, LOG_ID, QUEUES)
     except Corrupt:
         return None
-    for entries in recovered.queues.values():
-        for entry in entries:
-            assert entry.message.body == bodies[entry.message.message_id], where
-    if found_state(recovered) != intact:
-        assert recovered.report.damage or recovered.report.torn_bytes, where
-    again = recover(disk.survivor(KEPT), LOG_ID, QUEUES)
-    assert found_state(again) == found_state(recovered), where
+    found = found_state(recovered, disk)
+    for held in found.values():
+        for message_id, body, _ in held:
+            assert body == bodies[message_id], where
+    if found != intact:
+        report = recovered.report
+        # What is older than the checkpoint is noticed when its queue reads it.
+        assert report.damage or report.torn_bytes or unreadable_count(recovered, disk), where
+    assert state_after(disk.survivor(KEPT), QUEUES) == found, where
     return recovered
 
 
@@ -83,8 +96,7 @@ def test_damaged_segment(damage: Callable[[bytes, random.Random], bytes], checkp
         recovered = check(disk, intact, bodies, where)
         assert recovered is not None, where
         if recovered.report.damage:
-            every = [entry for entries in recovered.queues.values() for entry in entries]
-            assert all(entry.redelivered for entry in every), where
+            assert all(all(redelivered_flags(recovered, queue_id)) for queue_id in QUEUES), where
 
 
 def test_one_damaged_batch_costs_one_batch() -> None:
@@ -99,8 +111,77 @@ def test_one_damaged_batch_costs_one_batch() -> None:
     assert "segment 3" in recovered.report.damage[0]
     assert "records" in recovered.report.damage[0]
     assert disk.aside["3.bad"] == data[:at] + b"\xff" + data[at + 1 :]
-    lost = sum(map(len, intact.values())) - sum(map(len, recovered.queues.values()))
+    lost = sum(map(len, intact.values())) - sum(map(len, found_state(recovered, disk).values()))
     assert abs(lost) <= 1
+
+
+def place_of(disk: FaultyDisk, message_id: int) -> tuple[int, int]:
+    """In which segment a message is, and at which byte."""
+    record = b"\x01" + message_id.to_bytes(8, "little") + (1000).to_bytes(8, "little")
+    (found,) = [
+        (number, file.content.index(record)) for number, file in disk.segments.items() if record in file.content
+    ]
+    return found
+
+
+@pytest.mark.parametrize("at", [0, 1, 18, 24])
+def test_damage_in_front_of_the_checkpoint_is_noticed_when_the_message_is_read(at: int) -> None:
+    origin, intact, bodies = make_log(30)
+    disk = origin.survivor(KEPT)
+    number, offset = place_of(disk, intact[1][0][0])
+    data = disk.segments[number].content
+    disk.segments[number] = FakeFile(data[: offset + at] + b"\xff" + data[offset + at + 1 :])
+    recovered = check(disk, intact, bodies, "")
+    assert recovered is not None
+    assert recovered.report.damage == []
+    assert unreadable_count(recovered, disk) == 1
+    assert found_state(recovered, disk) == {1: intact[1][1:], 2: intact[2]}
+
+
+@pytest.mark.parametrize("queue_id", QUEUES)
+def test_a_body_in_front_of_the_checkpoint_that_changed_is_never_delivered(queue_id: int) -> None:
+    origin, intact, bodies = make_log(30)
+    disk = origin.survivor(KEPT)
+    message_id, body, _ = intact[queue_id][0]
+    number, offset = place_of(disk, message_id)
+    data = disk.segments[number].content
+    at = data.index(body, offset)
+    disk.segments[number] = FakeFile(data[:at] + b"\xff" + data[at + 1 :])
+    recovered = check(disk, intact, bodies, "")
+    assert recovered is not None
+    found = found_state(recovered, disk)
+    assert found[queue_id] == intact[queue_id][1:]
+
+
+def test_a_segment_in_front_of_the_checkpoint_that_is_gone_is_noticed_at_start() -> None:
+    origin, intact, bodies = make_log(30)
+    disk = origin.survivor(KEPT)
+    del disk.segments[place_of(disk, intact[1][0][0])[0]]
+    recovered = check(disk, intact, bodies, "")
+    assert recovered is not None
+    found = found_state(recovered, disk)
+    lost = {queue_id: len(intact[queue_id]) - len(found[queue_id]) for queue_id in QUEUES}
+    assert lost[1] > 0
+    assert recovered.report.missing_counts == {queue_id: count for queue_id, count in lost.items() if count > 0}
+    assert recovered.report.damage == recovered.report.lost()
+
+
+def test_a_segment_in_front_of_the_checkpoint_that_is_cut_costs_what_was_in_the_end_of_it() -> None:
+    model = StoreModel(FaultyDisk(), QUEUES, 2048)
+    for _ in range(5):
+        model.publish(b"x" * 300, 1)
+    model.commit()
+    model.publish(b"x" * 600, 1)
+    model.commit()
+    model.publish(b"y", 2)
+    model.commit()
+    model.checkpoint()
+    disk = model.disk.survivor(KEPT)
+    disk.segments[1] = FakeFile(disk.segments[1].content[:-1])
+    recovered = recover(disk, LOG_ID, QUEUES)
+    assert recovered.report.damage == ["queue_id 1: 1 message is lost"]
+    state = model.state()
+    assert found_state(recovered, disk) == {1: state[1][:-1], 2: state[2]}
 
 
 def test_swapped_segments_are_noticed() -> None:
@@ -125,7 +206,7 @@ def test_segment_of_another_log_is_not_read() -> None:
     last = disk.segment_numbers()[-1]
     disk.segments = {1: disk.segments[last]}
     recovered = recover(disk, LOG_ID + 1, QUEUES)
-    assert found_state(recovered) == {1: [], 2: []}
+    assert found_state(recovered, disk) == {1: [], 2: []}
 
 
 def test_damaged_newest_checkpoint_falls_back_to_the_one_before() -> None:
@@ -143,7 +224,7 @@ def test_damaged_newest_checkpoint_falls_back_to_the_one_before() -> None:
         data = disk.checkpoints[newest]
         disk.checkpoints[newest] = data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
         recovered = recover(disk, LOG_ID, QUEUES)
-        assert found_state(recovered) == model.state(), at
+        assert found_state(recovered, disk) == model.state(), at
         assert recovered.report.checkpoint_generation == newest - 1
         assert recovered.next_generation == newest + 1
         assert disk.checkpoint_generations() == [newest - 1]
@@ -196,10 +277,8 @@ def test_settles_in_a_lost_batch_bring_messages_back_flagged() -> None:
     second = data.index(b"AQB1", data.index(b"AQB1") + 1)
     model.disk.segments[1] = FakeFile(data[: second + 70] + b"\xee" + data[second + 71 :])
     recovered = recover(model.disk, LOG_ID, [1])
-    assert [(entry.message.body, entry.redelivered) for entry in recovered.queues[1]] == [
-        (b"one", True),
-        (b"two", True),
-    ]
+    assert [body for _, body, _ in found_state(recovered, model.disk)[1]] == [b"one", b"two"]
+    assert redelivered_flags(recovered, 1) == [True, True]
 
 
 def test_batch_behind_a_part_that_is_gone_is_served() -> None:
@@ -212,7 +291,7 @@ def test_batch_behind_a_part_that_is_gone_is_served() -> None:
     starts = [at for at in range(len(data)) if data[at : at + 4] == b"AQB1"]
     model.disk.segments[1] = FakeFile(data[: starts[1]] + data[starts[2] :])
     recovered = recover(model.disk, LOG_ID, [1])
-    assert [entry.message.body for entry in recovered.queues[1]] == [b"one", b"three"]
+    assert [body for _, body, _ in found_state(recovered, model.disk)[1]] == [b"one", b"three"]
     assert any("are gone before" in sentence for sentence in recovered.report.damage)
 
 
@@ -243,8 +322,9 @@ def test_what_is_written_after_the_end_of_the_log_was_lost_is_found_again(is_cut
     assert any("too early" in sentence for sentence in again.recovered.report.damage)
     again.publish(b"confirmed", 1)
     again.commit()
-    found = recover(again.disk.survivor(KEPT), LOG_ID, [1])
-    assert [entry.message.body for entry in found.queues[1]] == [b"confirmed"]
+    survivor = again.disk.survivor(KEPT)
+    found = recover(survivor, LOG_ID, [1])
+    assert [body for _, body, _ in found_state(found, survivor)[1]] == [b"confirmed"]
 
 
 def test_checkpoint_without_any_segment_is_refused() -> None:

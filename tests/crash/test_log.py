@@ -8,7 +8,7 @@ import pytest
 
 from amqpd.store.recovery import recover
 from tests.fakes.faulty_disk import KEPT, LOST, OUTCOMES, FaultyDisk, PowerLoss
-from tests.fakes.store_model import LOG_ID, StoreModel, found_state
+from tests.fakes.store_model import LOG_ID, StoreModel, found_state, state_after, unreadable_count
 
 QUEUES = [1, 2, 3]
 
@@ -40,7 +40,7 @@ def live(model: StoreModel) -> None:
             model.begin_checkpoint()
             model.feed(1)
         elif step % 6 == 4:
-            model.feed(2)
+            model.feed_pages(2)
             model.settle_oldest(2)
             model.feed(3)
             model.publish(b"while walking", 1, 3)
@@ -83,12 +83,14 @@ def test_power_loss_at_any_effect_leaves_a_legal_prefix(outcome: str) -> None:
         assert model is not None
         disk = model.disk.survivor(outcome, at)
         recovered = recover(disk, LOG_ID, QUEUES)
-        found = found_state(recovered)
+        found = found_state(recovered, disk)
         where = f"{outcome} during {model.disk.effects[-1]}, effect {at}"
         assert found in model.legal_states, where
         assert recovered.report.damage == [], where
-        again = recover(disk.survivor(KEPT), LOG_ID, QUEUES)
-        assert found_state(again) == found, where
+        assert unreadable_count(recovered, disk) == 0, where
+        survivor = disk.survivor(KEPT)
+        again = recover(survivor, LOG_ID, QUEUES)
+        assert found_state(again, survivor) == found, where
         assert again.report.torn_bytes == 0, where
 
 
@@ -98,7 +100,7 @@ def test_power_loss_during_recovery_changes_nothing(outcome: str) -> None:
         model = lives_until(at)
         assert model is not None
         broken = model.disk.survivor(outcome, at)
-        expected = found_state(recover(broken.survivor(KEPT), LOG_ID, QUEUES))
+        expected = state_after(broken.survivor(KEPT), QUEUES)
         for inner in range(8):
             disk = broken.survivor(KEPT)
             disk.power_loss_at = inner
@@ -106,7 +108,7 @@ def test_power_loss_during_recovery_changes_nothing(outcome: str) -> None:
                 recover(disk, LOG_ID, QUEUES)
             except PowerLoss:
                 for second in (outcome, LOST):
-                    found = found_state(recover(disk.survivor(second, inner), LOG_ID, QUEUES))
+                    found = state_after(disk.survivor(second, inner), QUEUES)
                     assert found == expected, f"{outcome} at {at}, then {second} at {inner} of recovery"
             else:
                 break
@@ -125,14 +127,16 @@ def test_life_goes_on_after_each_crash() -> None:
             for _ in range(4):
                 live(model)
         disk = disk.survivor(outcome, generation)
-        assert found_state(recover(disk, LOG_ID, QUEUES)) in model.legal_states, f"{outcome}, generation {generation}"
+        assert state_after(disk, QUEUES) in model.legal_states, f"{outcome}, generation {generation}"
 
 
 def test_message_ids_and_queue_ids_are_not_given_out_again() -> None:
     for at in range(0, effect_count(), 7):
         model = lives_until(at)
         assert model is not None
-        recovered = recover(model.disk.survivor(KEPT), LOG_ID, QUEUES)
-        entries = [entry for found in recovered.queues.values() for entry in found]
-        assert all(entry.message.message_id < recovered.start.next_message_id for entry in entries)
+        disk = model.disk.survivor(KEPT)
+        recovered = recover(disk, LOG_ID, QUEUES)
+        found = found_state(recovered, disk)
+        ids = [message_id for held in found.values() for message_id, _, _ in held]
+        assert all(message_id < recovered.start.next_message_id for message_id in ids)
         assert recovered.next_queue_id == max(QUEUES) + 1

@@ -5,7 +5,7 @@ One run of a script meets every cut there is, so nothing has to be run again for
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from amqpd.store.disk import Disk
 from tests.fakes.faulty_disk import OUTCOMES, FakeFile, FaultyDisk, PowerLoss
@@ -81,7 +81,9 @@ class CutDisk(Disk):
         self._cut("delete_segments", str(numbers), numbers)
         self.disk.delete_segments(numbers)
 
-    def write_checkpoint(self, generation: int, data: bytes) -> None:
+    def write_checkpoint(self, generation: int, blocks: Iterable[bytes]) -> None:
+        # It can be gone through only once.
+        data = list(blocks)
         self._cut("write_checkpoint", str(generation), generation, data)
         self.disk.write_checkpoint(generation, data)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Iterable
 from typing import Final
 
 from amqpd.store.disk import Disk
@@ -108,6 +109,8 @@ class FaultyDisk(Disk):
             self.segments[number] = FakeFile(file.content)
 
     def read(self, number: int, offset: int, size: int) -> bytes:
+        if number not in self.segments:
+            raise FileNotFoundError(errno.ENOENT, f"no segment {number}")
         return self.segments[number].content[offset : offset + size]
 
     def truncate(self, number: int, size: int) -> None:
@@ -141,7 +144,8 @@ class FaultyDisk(Disk):
     def keep_checkpoint_aside(self, generation: int) -> None:
         self.aside[f"checkpoint {generation}.bad"] = self.checkpoints.pop(generation)
 
-    def write_checkpoint(self, generation: int, data: bytes) -> None:
+    def write_checkpoint(self, generation: int, blocks: Iterable[bytes]) -> None:
+        data = b"".join(blocks)
         lost = self._effect(f"checkpoint {generation}")
         if self._fails():
             self._raise()

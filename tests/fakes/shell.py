@@ -103,6 +103,9 @@ class FakeBroker:
     def synced(self, mark: int) -> None:
         self.calls.append(f"synced {mark}")
 
+    def take_reads(self) -> list[object]:
+        return []
+
     def woken(self) -> list[FakeConnection]:
         woken, self.waiting = self.waiting, []
         return woken

@@ -1,6 +1,6 @@
 """A store at work beside a model of what its queues hold, for tests that stop it anywhere.
 
-Owns no assertions: `legal_states` says what a restart may find, `found_state` what it found.
+Owns no assertions: `legal_states` says what a restart may find, `found_state` what it found, what is on disk only read back.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from amqpd.base.message import Message
 from amqpd.store.checkpoint import Checkpoint
+from amqpd.store.disk import Disk
 from amqpd.store.log import Log
+from amqpd.store.log_reader import LogReader
+from amqpd.store.page import Page, PageWriter, fits_page
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.recovered import Recovered
@@ -47,6 +50,9 @@ class StoreModel:
         for queue_id, entries in self.recovered.queues.items():
             for entry in entries:
                 self.queues[queue_id][entry.message.message_id] = Held(entry.message, entry.delivery_count)
+        for queue_id, pages in self.recovered.pages.items():
+            for message, delivery_count in read_back(pages, disk)[0]:
+                self.queues[queue_id][message.message_id] = Held(message, delivery_count)
         self.synced_mark = start.mark - 1
         self.synced_state = self.state()
         self.in_flight: State | None = None
@@ -101,12 +107,22 @@ class StoreModel:
         for held in list(self.queues[queue_id].values()):
             self.builder.add(queue_id, held.message, held.delivery_count, False)
 
+    def feed_pages(self, queue_id: int) -> None:
+        """As `feed`, of a queue that has everything on disk only."""
+        writer = PageWriter()
+        held = self.queues[queue_id]
+        for message_id in sorted(held):
+            assert fits_page(held[message_id].message)
+            writer.add_message(held[message_id].message, False, held[message_id].delivery_count)
+        for page in writer.finish():
+            self.builder.add_page(queue_id, page)
+
     def finish_checkpoint(self) -> Checkpoint:
         checkpoint = self.builder.finish()
         if self.log.dirty:
             self.commit()
         assert checkpoint.mark <= self.synced_mark
-        self.disk.write_checkpoint(checkpoint.generation, checkpoint.data)
+        self.disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
         self.reclaim.checkpoint_written(checkpoint)
         return checkpoint
 
@@ -121,11 +137,11 @@ class StoreModel:
         if not self.reclaim.mark_leaving():
             return 0
         count = 0
-        for held in self.queues.values():
+        for queue_id, held in self.queues.items():
             for each in held.values():
                 segment = each.message.segment
                 if segment is not None and segment.is_leaving:
-                    self.log.append_move(each.message)
+                    each.message = self.log.append_move(queue_id, each.message)
                     count += 1
         return count
 
@@ -136,8 +152,45 @@ class StoreModel:
         return dead
 
 
-def found_state(recovered: Recovered) -> State:
-    return {
-        queue_id: [(entry.message.message_id, entry.message.body, entry.delivery_count) for entry in entries]
-        for queue_id, entries in recovered.queues.items()
-    }
+def read_back(pages: list[Page], disk: Disk) -> tuple[list[tuple[Message, int]], int]:
+    """The messages of these pages with their delivery counts, and how many the disk does not have any more."""
+    found: list[tuple[Message, int]] = []
+    lost_count = 0
+    reader = LogReader(disk)
+    for page in pages:
+        ranges = page.ranges()
+        for message in page.messages(ranges, reader.read(int(page.segment.number), ranges)):
+            if message is None:
+                lost_count += 1
+            else:
+                found.append((message, int(page.delivery_count(message.message_id))))
+    return found, lost_count
+
+
+def found_state(recovered: Recovered, disk: Disk) -> State:
+    state: State = {}
+    for queue_id, entries in recovered.queues.items():
+        held = [(entry.message, int(entry.delivery_count)) for entry in entries]
+        held += read_back(recovered.pages.get(queue_id, []), disk)[0]
+        held.sort(key=lambda each: each[0].message_id)
+        state[queue_id] = [(int(message.message_id), message.body, count) for message, count in held]
+    return state
+
+
+def unreadable_count(recovered: Recovered, disk: FaultyDisk) -> int:
+    """Messages that are noticed to be lost only when their queue reads them."""
+    return sum(read_back(pages, disk)[1] for pages in recovered.pages.values())
+
+
+def redelivered_flags(recovered: Recovered, queue_id: int) -> list[bool]:
+    """Of every message of the queue, in order."""
+    flags = {int(entry.message.message_id): entry.redelivered for entry in recovered.queues[queue_id]}
+    for page in recovered.pages.get(queue_id, []):
+        for index in range(page.count):
+            flags[int(page.message_id(index))] = page.redelivered(index)
+    return [flags[message_id] for message_id in sorted(flags)]
+
+
+def state_after(disk: FaultyDisk, queue_ids: list[int]) -> State:
+    """What a start on this disk finds; it may change the disk."""
+    return found_state(recover(disk, LOG_ID, queue_ids), disk)

@@ -26,7 +26,7 @@ CLOCKS = {"now", "utcnow", "today"}
 
 def core_modules() -> list[Path]:
     found = [path for folder in CORE for path in sorted((ROOT / "amqpd" / folder).rglob("*.py"))]
-    found.append(ROOT / "amqpd/broker.py")
+    found += [ROOT / "amqpd/broker.py", ROOT / "amqpd/caretaker.py"]
     return [path for path in found if path.exists() and str(path.relative_to(ROOT)) not in NOT_CORE]
 
 

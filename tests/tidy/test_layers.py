@@ -20,14 +20,15 @@ LEVELS = {
     "vhosts": 4,
     "channels": 5,
     "connections": 6,
-    "broker": 7,
-    "cluster": 8,
-    "management": 8,
+    "caretaker": 7,
+    "broker": 8,
+    "cluster": 9,
+    "management": 9,
     # Read by the shell and the command line alike; knows of the core only its limits.
-    "config": 8,
-    "runtime": 9,
-    "cli": 10,
-    "__main__": 11,
+    "config": 9,
+    "runtime": 10,
+    "cli": 11,
+    "__main__": 12,
 }
 
 

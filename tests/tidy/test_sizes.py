@@ -16,6 +16,7 @@ LONG_FILES: dict[str, str] = {
     "amqpd/channels/channel.py": "content, publish and settle share the hot path's state",
     "amqpd/connections/connection.py": "the frame loop, what errors become, and the end of one peer",
     "amqpd/queues/queue.py": "the life of a message in a queue, told in one place",
+    "amqpd/store/recovery.py": "one walk over the log, whose state every step shares",
     "amqpd/vhosts/patterns.py": "one small regex engine: parser, program and matcher",
     "amqpd/wire/field_table.py": "one format: check, read, write, splice and compare",
 }

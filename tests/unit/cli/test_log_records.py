@@ -19,7 +19,7 @@ def segment() -> bytes:
     moved = model.publish(b"body \xff", 1, 2)
     model.requeue_oldest(2)
     model.log.append_delivered(1, moved.message_id)
-    model.log.append_move(moved)
+    model.queues[1][1].message = model.log.append_move(1, moved)
     model.commit()
     model.settle_oldest(1)
     model.commit()
@@ -37,8 +37,9 @@ def test_record_of_each_kind_is_one_line(capsys: pytest.CaptureFixture[str]) -> 
         "  1970-01-01 00:00:01.000+00:00  6 bytes b'body \\xff'",
         "1:170  REQUEUE  id 1  queue_id 2  delivery count 1",
         "1:187  DELIVERED  id 1  queue 'a' in vhost '/'  and everything before it may have been seen",
-        "1:200  MOVE  id 1  exchange '' key 'q'  1970-01-01 00:00:01.000+00:00  6 bytes b'body \\xff'",
-        "1:314  SETTLE  id 1  queue 'a' in vhost '/'",
+        "1:200  MOVE  id 1  queue 'a' in vhost '/'  exchange '' key 'q'"
+        "  1970-01-01 00:00:01.000+00:00  6 bytes b'body \\xff'",
+        "1:318  SETTLE  id 1  queue 'a' in vhost '/'",
     ]
 
 
@@ -52,7 +53,7 @@ def test_json_has_header_and_body_whole(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_only_records_of_the_queue_up_to_the_limit(capsys: pytest.CaptureFixture[str]) -> None:
     found = lines(Dump(NAMES, {1: None}, False, 0), segment(), capsys)
-    assert [line.split("  ")[1] for line in found] == ["MESSAGE", "DELIVERED", "SETTLE"]
+    assert [line.split("  ")[1] for line in found] == ["MESSAGE", "DELIVERED", "MOVE", "SETTLE"]
     dump = Dump(NAMES, {1: None}, False, 2)
     assert not dump.segment(segment(), LOG_ID, 1, Chain())
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -67,11 +68,11 @@ def test_damage_is_shown_where_it_is(as_json: bool, capsys: pytest.CaptureFixtur
     assert "SETTLE" in settle
     if as_json:
         found = json.loads(damage)
-        assert (found["kind"], found["offset"], found["size"]) == ("DAMAGE", 48, 198)
+        assert (found["kind"], found["offset"], found["size"]) == ("DAMAGE", 48, 202)
         assert found["what"].startswith("a batch of 4 records")
     else:
         assert damage.startswith(
-            "1:48 198 bytes that are no batch (a batch of 4 records, mark 1; 1 message for queue 'a'"
+            "1:48 202 bytes that are no batch (a batch of 4 records, mark 1; 1 message for queue 'a'"
         )
 
 

@@ -26,7 +26,7 @@ def advance(agenda: Agenda, ms: int) -> None:
 def listed(agenda: Agenda, window: DedupWindow) -> list[tuple[bytes, int, int]]:
     builder = CheckpointBuilder(agenda.log, 1)
     window.describe_to(builder)
-    reader = CheckpointReader(builder.finish().data, 1, "")
+    reader = CheckpointReader(b"".join(builder.finish().blocks()), 1, "")
     found = []
     while reader.next():
         assert (reader.kind, reader.queue_id) == (DEDUP, 7)

@@ -23,7 +23,7 @@ def filled(*texts: bytes, durable: bool = False) -> Queue:
 
 def records_of(queue: Queue) -> list[int]:
     """The kinds of the records that wait in the open batch, by their sizes."""
-    batch = queue._agenda.log.seal([])
+    batch = queue.agenda.log.seal([])
     assert batch is not None
     sizes = {2: 13, 3: 17, 4: 13}
     kinds, at = [], 0
@@ -109,7 +109,7 @@ def test_delete_gives_the_log_back_its_space_without_a_record() -> None:
     entry = queue.get(False)
     assert entry is not None
     assert queue.delete() == 1
-    log = queue._agenda.log
+    log = queue.agenda.log
     assert log.segments[0].live_count == 1
     queue.requeue(entry)
     assert queue.ready.count == 0
@@ -124,7 +124,7 @@ def test_an_unacked_message_of_a_deleted_queue_can_still_be_acked() -> None:
     assert entry is not None
     queue.delete()
     queue.settle(entry)
-    assert queue._agenda.log.live_bytes == 0
+    assert queue.agenda.log.live_bytes == 0
     assert records_of(queue) == [MESSAGE]
 
 
@@ -134,7 +134,7 @@ def test_a_transient_queue_writes_no_record() -> None:
     assert entry is not None
     queue.requeue(entry)
     queue.purge()
-    assert not queue._agenda.log.dirty
+    assert not queue.agenda.log.dirty
 
 
 def test_an_exclusive_queue_is_never_stored() -> None:
@@ -171,7 +171,7 @@ def test_the_watermark_moves_only_forward_and_only_for_what_is_logged() -> None:
     queue = filled(b"a", b"b", durable=True)
     queue.restore_watermark(2)
     queue.get(False)
-    assert queue._agenda.moved == []
+    assert queue.agenda.moved == []
     agenda = new_agenda()
     transient = new_queue(agenda, durable=True)
     transient.publish(new_message(1))
@@ -183,7 +183,7 @@ def test_a_deleted_queue_logs_no_watermark() -> None:
     queue = filled(b"a", durable=True)
     queue.get(False)
     queue.delete()
-    queue._agenda.log_watermarks()
+    queue.agenda.log_watermarks()
     assert records_of(queue) == [MESSAGE]
 
 

@@ -32,7 +32,7 @@ def retrying(*message_ids: int, durable: bool = False, **values: object) -> Queu
     queue = queue_of(durable, delayed_retry_type="failed", **values)
     for message_id in message_ids:
         message = new_message(message_id)
-        queue.publish(logged(queue._agenda, message, queue) if durable else message)
+        queue.publish(logged(queue.agenda, message, queue) if durable else message)
     return queue
 
 
@@ -45,7 +45,7 @@ def fail(queue: Queue, why: int = FAILED) -> Entry:
 
 
 def pass_to(queue: Queue, now_ms: int) -> None:
-    agenda = queue._agenda
+    agenda = queue.agenda
     agenda.monotonic_ms = now_ms
     agenda.wall_ms = WALL_MS + now_ms
     agenda.wheel.advance(now_ms)
@@ -154,7 +154,7 @@ def test_after_the_last_try_it_does_not_wait_but_goes() -> None:
     pass_to(queue, 1000)
     fail(queue)
     assert queue.waiting.count == 0
-    assert [each.reason for each in queue._agenda.dead_letters] == ["delivery_limit"]
+    assert [each.reason for each in queue.agenda.dead_letters] == ["delivery_limit"]
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -164,9 +164,9 @@ def test_purge_and_delete_drop_who_waits(durable: bool) -> None:
         entry = fail(queue)
         assert (queue.purge() if end == "purge" else queue.delete()) == 2
         assert entry.is_settled
-        assert queue._agenda.log.live_bytes == 0
+        assert queue.agenda.log.live_bytes == 0
         pass_to(queue, 10_000)
-        assert (queue.ready.count, queue.waiting.count, queue._agenda.wheel.count) == (0, 0, 0)
+        assert (queue.ready.count, queue.waiting.count, queue.agenda.wheel.count) == (0, 0, 0)
 
 
 def test_an_unacked_message_of_a_deleted_queue_waits_for_nothing() -> None:
@@ -181,16 +181,16 @@ def test_an_unacked_message_of_a_deleted_queue_waits_for_nothing() -> None:
 
 def test_the_record_says_when_by_the_wall_clock() -> None:
     queue = retrying(1, durable=True)
-    queue._agenda.log.seal([])
+    queue.agenda.log.seal([])
     fail(queue)
-    batch = queue._agenda.log.seal([])
+    batch = queue.agenda.log.seal([])
     assert batch is not None
     record = batch.records[-25:]
     assert record[0] == RETRY
     assert int.from_bytes(record[13:17], "little") == 1
     assert int.from_bytes(record[17:25], "little") == WALL_MS + 1000
     pass_to(queue, 1000)
-    assert not queue._agenda.log.dirty
+    assert not queue.agenda.log.dirty
 
 
 def test_who_is_restored_waits_for_the_rest_and_keeps_its_place() -> None:

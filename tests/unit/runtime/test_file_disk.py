@@ -82,7 +82,7 @@ def test_damaged_segment_stays_readable_and_outlives_its_deletion(disk: FileDisk
 
 def test_two_checkpoints_are_kept(disk: FileDisk) -> None:
     for generation in (1, 2, 3):
-        disk.write_checkpoint(generation, b"%d" % generation)
+        disk.write_checkpoint(generation, [b"%d" % generation])
     assert disk.checkpoint_generations() == [2, 3]
     assert disk.read_checkpoint(3) == b"3"
     disk.keep_checkpoint_aside(3)
@@ -109,14 +109,14 @@ def test_short_writes_are_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_replaced_file_is_old_or_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "small"
-    replace_file(path, b"old")
+    replace_file(path, [b"old"])
 
     def broken(descriptor: int) -> None:
         raise OSError(errno.EIO, "broken")
 
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OSError, match="broken"):
-        replace_file(path, b"new")
+        replace_file(path, [b"new"])
     assert path.read_bytes() == b"old"
 
 

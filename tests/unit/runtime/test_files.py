@@ -13,6 +13,7 @@ from amqpd.store.log import Log
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.segment import UnknownFormat
 from amqpd.store.topology import QUEUES, VHOSTS, QueueRow, TopologyChange, VhostRow, put
+from tests.fakes.store_model import found_state, redelivered_flags
 
 
 class Synced(DiskEvents):
@@ -44,7 +45,7 @@ class Node:
         self.log.append_message(message, queue_id_bytes(1), 1)
 
     def bodies(self) -> list[bytes]:
-        return [entry.message.body for entry in self.recovered.queues.get(1, [])]
+        return [body for _, body, _ in found_state(self.recovered, self.directory.disk).get(1, [])]
 
     def stop(self) -> None:
         self.directory.stop(int(self.log.position))
@@ -69,7 +70,7 @@ def test_everything_is_there_after_an_orderly_stop(tmp_path: Path) -> None:
     assert (tmp_path / "data/clean-stop").exists()
     again = Node(tmp_path / "data")
     assert again.bodies() == [b"one", b"two"]
-    assert [entry.redelivered for entry in again.recovered.queues[1]] == [False, False]
+    assert redelivered_flags(again.recovered, 1) == [False, False]
     assert again.topology.queues[0].name == "q"
     assert not (tmp_path / "data/clean-stop").exists()
     again.publish(b"three")
@@ -88,7 +89,7 @@ def test_everything_synced_is_there_after_a_kill(tmp_path: Path) -> None:
     for _ in range(3):
         node = Node(tmp_path)
         assert node.bodies() == [b"one"]
-        assert node.recovered.queues[1][0].redelivered
+        assert redelivered_flags(node.recovered, 1) == [True]
         assert node.recovered.report.damage == []
         node.vanish()
 
@@ -150,7 +151,7 @@ def test_unreadable_clean_stop_is_an_unclean_stop(tmp_path: Path, content: bytes
     node.stop()
     (tmp_path / "clean-stop").write_bytes(content)
     again = Node(tmp_path)
-    assert again.recovered.queues[1][0].redelivered
+    assert redelivered_flags(again.recovered, 1) == [True]
     again.stop()
 
 

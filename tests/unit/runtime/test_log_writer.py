@@ -128,7 +128,7 @@ def test_after_a_failure_nothing_is_written_or_reported_any_more(bench: Bench, e
         bench.submit(CHANGE)
     kind, error = bench.reports.next()
     assert (kind, error.errno) == ("failed", code)
-    bench.writer.write_checkpoint(Checkpoint(1, 1, 0, 0, b"c"))
+    bench.writer.write_checkpoint(Checkpoint(1, 1, 0, 0, [b"c"]))
     bench.writer.stop()
     assert bench.reports.all.empty()
     assert bench.writer.is_failed
@@ -179,12 +179,12 @@ def test_checkpoints_and_deletions_do_not_hold_up_the_log(bench: Bench) -> None:
     gate = threading.Event()
     written = bench.disk.write_checkpoint
 
-    def slow(generation: int, data: bytes) -> None:
+    def slow(generation: int, parts: list[bytes]) -> None:
         gate.wait(10)
-        written(generation, data)
+        written(generation, parts)
 
     bench.disk.write_checkpoint = slow  # type: ignore[method-assign]
-    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, b"c"))
+    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, [b"c"]))
     bench.submit()
     assert bench.reports.next() == ("synced", 1)
     gate.set()
@@ -196,7 +196,7 @@ def test_checkpoints_and_deletions_do_not_hold_up_the_log(bench: Bench) -> None:
 
 def test_checkpoint_without_room_may_be_tried_again_and_stops_nothing(bench: Bench) -> None:
     bench.disk.error, bench.disk.error_at = errno.ENOSPC, 0
-    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, b"c"))
+    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, [b"c"]))
     assert bench.reports.next() == ("checkpoint_failed", 3)
     bench.submit()
     assert bench.reports.next() == ("synced", 1)
@@ -205,7 +205,7 @@ def test_checkpoint_without_room_may_be_tried_again_and_stops_nothing(bench: Ben
 
 def test_failed_checkpoint_fails_the_log_too(bench: Bench) -> None:
     bench.disk.error_at = 0
-    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, b"c"))
+    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, [b"c"]))
     assert bench.reports.next()[0] == "failed"
     bench.submit()
     bench.writer.stop()

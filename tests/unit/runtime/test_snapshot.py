@@ -11,6 +11,7 @@ from amqpd.runtime.files import DataDirectory, DataDirectoryRefused
 from amqpd.runtime.snapshot import NotADataDirectory, Snapshot, is_in_use
 from amqpd.store.recovery import recover
 from amqpd.store.topology import QUEUES, QueueRow, put
+from tests.fakes.store_model import found_state
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden/data-1"
 
@@ -32,7 +33,7 @@ def test_recovery_on_a_snapshot_finds_everything_and_changes_nothing(data: Path)
     snapshot = Snapshot(data)
     topology = snapshot.topology()
     recovered = recover(snapshot, snapshot.log_id(), topology.queue_ids(), snapshot.clean_position)
-    assert {queue_id: len(entries) for queue_id, entries in recovered.queues.items()} == {1: 48, 2: 12}
+    assert {queue_id: len(held) for queue_id, held in found_state(recovered, snapshot).items()} == {1: 48, 2: 12}
     # What recovery wrote can be read back from the snapshot, and only from it.
     assert snapshot.segment_numbers()[-1] == 7
     assert len(snapshot.read(7, 0, 1 << 20)) == snapshot.segment_size(7) > 48

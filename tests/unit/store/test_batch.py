@@ -1,6 +1,14 @@
 from __future__ import annotations
 
-from amqpd.store.batch import BATCH_HEADER_SIZE, Batch, crc_of_header, find_batch, try_read_batch
+from amqpd.store.batch import (
+    BATCH_HEADER_SIZE,
+    Batch,
+    BatchHeader,
+    crc_at,
+    crc_of_header,
+    find_batch,
+    try_read_batch,
+)
 
 LOG_ID = 0x1122334455667788
 
@@ -52,3 +60,10 @@ def test_batch_behind_rubbish_is_found() -> None:
     assert found is not None
     assert found.offset == 20
     assert find_batch(data, 21 + len(make()), LOG_ID) is None
+
+
+def test_the_crc_at_a_position_is_that_of_the_batch_before_it() -> None:
+    data = make()
+    header = BatchHeader(data, 0)
+    assert crc_at(b"rubbish" + data, LOG_ID, header.next_position) == header.crc
+    assert crc_at(data, LOG_ID, header.next_position + 1) == 0

@@ -26,7 +26,7 @@ def make() -> tuple[Log, bytes]:
     builder.add_waiting(7, message, 1_700_000_000_123)
     builder.add_waiting(8, Message(99, b"", b"", b""), 1)
     assert builder.entry_count == 1
-    return log, builder.finish().data
+    return log, b"".join(builder.finish().blocks())
 
 
 def test_what_was_added_is_read_back() -> None:
@@ -52,7 +52,7 @@ def test_deduplication_ids_are_read_back_between_other_items() -> None:
     builder.add_dedup(7, 1_700_000_000_000, -1, b"")
     builder.add_dedup(8, 5, 600, b"id")
     builder.add_delivered(7, 1)
-    reader = CheckpointReader(builder.finish().data, LOG_ID, "")
+    reader = CheckpointReader(b"".join(builder.finish().blocks()), LOG_ID, "")
     assert reader.next()
     assert (reader.kind, reader.queue_id, reader.noted_ms) == (DEDUP, 7, 1_700_000_000_000)
     assert (reader.ttl_ms, reader.dedup_id) == (-1, b"")
@@ -74,7 +74,7 @@ def test_position_is_where_the_walk_began_and_end_where_it_ended() -> None:
     log = Log(fresh_start(LOG_ID))
     builder = CheckpointBuilder(log, 1)
     log.append_delivered(7, 1)
-    reader = CheckpointReader(builder.finish().data, LOG_ID, "")
+    reader = CheckpointReader(b"".join(builder.finish().blocks()), LOG_ID, "")
     assert (reader.position, reader.end_position) == (0, log.end_position)
 
 

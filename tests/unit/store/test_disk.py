@@ -27,5 +27,5 @@ def test_fake_loses_what_was_not_synced() -> None:
 def test_fake_keeps_two_checkpoints() -> None:
     disk = FaultyDisk()
     for generation in (1, 2, 3):
-        disk.write_checkpoint(generation, b"%d" % generation)
+        disk.write_checkpoint(generation, [b"%d" % generation])
     assert disk.checkpoint_generations() == [2, 3]

@@ -15,7 +15,7 @@ def segment_with_every_kind() -> bytes:
     moved = model.publish(b"moved", 1, 2)
     model.requeue_oldest(2)
     model.log.append_delivered(1, moved.message_id)
-    model.log.append_move(moved)
+    model.queues[1][1].message = model.log.append_move(1, moved)
     model.settle_oldest(1)
     model.commit()
     model.publish(b"second batch", 2)
@@ -60,7 +60,7 @@ def test_every_byte_behind_the_header_belongs_to_one_step() -> None:
 def test_records_of_every_kind_are_shown() -> None:
     found = records(segment_with_every_kind())
     assert [record.kind for record in found] == [MESSAGE, REQUEUE, DELIVERED, MOVE, SETTLE]
-    assert [record.queue_ids for record in found] == [[1, 2], [2], [1], [], [1]]
+    assert [record.queue_ids for record in found] == [[1, 2], [2], [1], [1], [1]]
     assert [record.message_id for record in found] == [1] * 5
     assert [record.delivery_count for record in found] == [0, 1, 0, 0, 0]
     message = found[0]

@@ -5,7 +5,8 @@ import pytest
 from amqpd.base.message import Message
 from amqpd.store.batch import BATCH_HEADER_SIZE
 from amqpd.store.log import Log, fresh_start
-from amqpd.store.record import queue_id_bytes
+from amqpd.store.page import Page, PageWriter
+from amqpd.store.record import SETTLE, SETTLES, SETTLES_SIZE, queue_id_bytes
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
 from amqpd.store.topology import VHOSTS, VhostRow, put
 
@@ -76,9 +77,10 @@ def test_message_is_live_until_its_last_queue_has_settled_it() -> None:
     log = make()
     message = publish(log, 7, 8)
     assert message.holders == 2
-    assert (log.segment.live_count, log.segment.live_bytes) == (1, message.logged_bytes)
+    # Each holder counts, with its share.
+    assert (log.segment.live_count, log.segment.live_bytes) == (2, message.logged_bytes // 2 * 2)
     log.append_settle(7, message)
-    assert log.segment.live_count == 1
+    assert (log.segment.live_count, log.segment.live_bytes) == (1, message.logged_bytes // 2)
     log.release(message)
     assert (log.segment.live_count, log.segment.live_bytes, log.live_bytes) == (0, 0, 0)
 
@@ -108,14 +110,81 @@ def test_full_segment_is_followed_by_a_new_one() -> None:
 
 def test_move_gives_a_message_a_new_address_and_empties_the_old_segment() -> None:
     log = make(1000)
-    message = publish(log, 7, 8, body=b"x" * 2000)
+    message = publish(log, 7, body=b"x" * 2000)
     log.seal([])
     old = message.segment
     assert old is not None
-    log.append_move(message)
+    assert log.append_move(7, message) is message
     assert message.segment is log.segment is not old
     assert (old.live_count, old.live_bytes) == (0, 0)
-    assert (log.segment.live_count, message.holders, log.live_bytes) == (1, 2, message.logged_bytes)
+    assert (log.segment.live_count, message.holders, log.live_bytes) == (1, 1, message.logged_bytes)
+
+
+def test_move_of_a_shared_message_leaves_it_where_it_is_for_the_others() -> None:
+    log = make(1000)
+    message = publish(log, 7, 8, body=b"x" * 2000)
+    message.ttl_ms = 5
+    log.seal([])
+    old = message.segment
+    assert old is not None
+    moved = log.append_move(7, message)
+    assert moved is not message
+    assert (moved.message_id, moved.body, moved.ttl_ms, moved.enqueued_ms) == (1, message.body, 5, 123)
+    assert (message.segment, message.holders, moved.segment, moved.holders) == (old, 1, log.segment, 1)
+    assert (old.live_count, old.live_bytes) == (1, message.logged_bytes // 2)
+    assert (log.segment.live_count, log.segment.live_bytes) == (1, moved.logged_bytes)
+    assert log.append_move(8, message) is message
+    assert (old.live_count, old.live_bytes) == (0, 0)
+    log.append_settle(7, moved)
+    log.append_settle(8, message)
+    assert (log.segment.live_count, log.live_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("queue_count", [1, 2, 3, 5, 40])
+def test_shares_of_all_holders_together_are_never_more_than_the_message(queue_count: int) -> None:
+    log = make()
+    message = publish(log, *range(1, queue_count + 1), body=b"x" * 999)
+    assert log.segment.live_count == queue_count
+    assert message.logged_bytes // 3 < log.live_bytes <= message.logged_bytes
+    for queue_id in range(1, queue_count + 1):
+        log.append_settle(queue_id, message)
+    assert (log.segment.live_count, log.segment.live_bytes, log.live_bytes) == (0, 0, 0)
+
+
+def page_of(*messages: Message) -> Page:
+    writer = PageWriter()
+    for message in messages:
+        writer.add_message(message, False, 0)
+    (page,) = writer.finish()
+    return page
+
+
+def test_a_page_is_settled_as_a_range_or_one_by_one() -> None:
+    log = make()
+    messages = [publish(log, 7) for _ in range(3)]
+    log.seal([])
+    log.settle_page(7, page_of(messages[0], messages[1]), True)
+    assert (log.segment.live_count, log.live_bytes) == (1, messages[2].logged_bytes)
+    log.settle_page(7, page_of(messages[2]), False)
+    assert (log.segment.live_count, log.segment.live_bytes, log.live_bytes) == (0, 0, 0)
+    batch = log.seal([])
+    assert batch is not None
+    assert batch.record_count == 2
+    assert [batch.records[0], batch.records[SETTLES_SIZE]] == [SETTLES, SETTLE]
+
+
+def test_a_page_is_released_without_a_record_and_given_up_with_one() -> None:
+    log = make()
+    messages = [publish(log, 7, 8) for _ in range(3)]
+    log.seal([])
+    log.release_page(page_of(*messages))
+    assert (log.dirty, log.segment.live_count) == (False, 3)
+    for index in range(3):
+        log.settle_one(8, page_of(*messages), index)
+    assert (log.segment.live_count, log.segment.live_bytes, log.live_bytes) == (0, 0, 0)
+    batch = log.seal([])
+    assert batch is not None
+    assert batch.record_count == 3
 
 
 def test_log_goes_on_where_its_start_says() -> None:

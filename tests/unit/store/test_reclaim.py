@@ -4,7 +4,7 @@ from amqpd.base.message import SegmentUse
 from amqpd.store.reclaim import CHECKPOINT_INTERVAL_MS, Reclaim, choose_sparse, disk_bytes
 from amqpd.store.recovery import recover
 from tests.fakes.faulty_disk import KEPT, FaultyDisk
-from tests.fakes.store_model import LOG_ID, StoreModel, found_state
+from tests.fakes.store_model import LOG_ID, StoreModel, found_state, state_after
 
 SEGMENT_BYTES = 4096
 
@@ -63,8 +63,8 @@ def work(model: StoreModel, rounds: int, keep_every: int) -> int:
 def house_keep(model: StoreModel) -> None:
     if model.reclaim.is_checkpoint_due(model.now_ms):
         model.checkpoint()
-        model.move_leaving()
-        model.commit()
+    model.move_leaving()
+    model.commit()
     model.delete_dead()
 
 
@@ -81,7 +81,7 @@ def test_disk_use_stays_bounded_when_everything_is_consumed() -> None:
     work(model, 600, 1 << 30)
     assert settle_down(model) <= 0
     assert len(model.disk.segments) == len(model.log.segments) <= 3
-    assert found_state(recover(model.disk.survivor(KEPT), LOG_ID, [1])) == model.state()
+    assert state_after(model.disk.survivor(KEPT), [1]) == model.state()
 
 
 def test_disk_use_stays_bounded_when_a_slow_queue_keeps_one_message_in_every_segment() -> None:
@@ -89,8 +89,9 @@ def test_disk_use_stays_bounded_when_a_slow_queue_keeps_one_message_in_every_seg
     work(model, 1200, 11)
     assert len(model.queues[1]) == 110
     assert settle_down(model) <= 0
-    recovered = recover(model.disk.survivor(KEPT), LOG_ID, [1])
-    assert found_state(recovered) == model.state()
+    disk = model.disk.survivor(KEPT)
+    recovered = recover(disk, LOG_ID, [1])
+    assert found_state(recovered, disk) == model.state()
     assert recovered.report.damage == []
 
 

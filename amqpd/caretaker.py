@@ -1,0 +1,145 @@
+"""Carries out what reclaim decides, a little in every turn: describes all queues for a checkpoint, and moves what is live out
+of segments that should go.
+
+Owns how far both have come. Does not own when they are due nor what may be deleted (store/reclaim.py). A checkpoint is
+fuzzy: queues are described one by one while work goes on, and the log behind its position has the last word. What is with a
+consumer may change hands meanwhile, so that is looked at first and once more at the end; what comes back in between says so
+itself (`Agenda.checkpoint`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import i64
+
+from amqpd.queues.agenda import Agenda
+from amqpd.queues.entry import Entry
+from amqpd.queues.queue import Queue
+from amqpd.store.checkpoint import Checkpoint, CheckpointBuilder
+from amqpd.store.reclaim import Reclaim
+
+if TYPE_CHECKING:
+    from amqpd.connections.connection import Connection
+    from amqpd.vhosts.vhost import VHost
+
+# About a millisecond of work each.
+DESCRIBED_COUNT_PER_TURN: Final = 20_000
+MOVED_BYTES_PER_TURN: Final = 4 << 20
+MOVE_INTERVAL_MS: Final = 1000
+
+
+@final
+class Caretaker:
+    def __init__(
+        self,
+        reclaim: Reclaim,
+        agenda: Agenda,
+        vhosts: dict[str, VHost],
+        connections: dict[int, Connection],
+        described_count: i64 = DESCRIBED_COUNT_PER_TURN,
+        moved_bytes: i64 = MOVED_BYTES_PER_TURN,
+    ) -> None:
+        """`described_count` and `moved_bytes` are what a turn does at most, about."""
+        self.finished: Checkpoint | None = None
+        self._reclaim = reclaim
+        self._agenda = agenda
+        self._vhosts = vhosts
+        self._connections = connections
+        self._described_count = described_count
+        self._moved_bytes = moved_bytes
+        self._builder: CheckpointBuilder | None = None
+        # Queues that the checkpoint does not know yet, the next one last.
+        self._undescribed: list[Queue] = []
+        self._is_moving = False
+        self._unmoved: list[Queue] = []
+        self._moved_ms: i64 = 0
+
+    def step(self) -> None:
+        """One turn's share of what there is to do."""
+        agenda = self._agenda
+        now_ms = agenda.monotonic_ms
+        if self._builder is not None:
+            self._describe(self._described_count)
+        elif self.finished is None and self._reclaim.is_checkpoint_due(now_ms):
+            self.begin()
+        if self._is_moving:
+            self._move()
+        elif now_ms - self._moved_ms >= MOVE_INTERVAL_MS:
+            self._moved_ms = now_ms
+            if self._reclaim.mark_leaving():
+                self._is_moving = True
+                self._unmoved = self._stored_queues()
+
+    # Checkpoints
+
+    def begin(self) -> None:
+        builder = self._reclaim.begin_checkpoint(self._agenda.monotonic_ms)
+        self._builder = builder
+        self._agenda.checkpoint = builder
+        self._undescribed = self._stored_queues()
+        self._describe_unsettled(builder)
+
+    def take_whole(self) -> None:
+        """A checkpoint in one go: before a stop."""
+        if self._builder is None:
+            self.begin()
+        while self._builder is not None:
+            self._describe(self._described_count)
+
+    def _describe(self, count_max: i64) -> None:
+        builder = self._builder
+        assert builder is not None
+        enough = builder.entry_count + count_max
+        while len(self._undescribed) > 0 and builder.entry_count < enough:
+            queue = self._undescribed.pop()
+            if not queue.is_deleted:
+                queue.describe_to(builder)
+        if len(self._undescribed) > 0:
+            return
+        for vhost in self._vhosts.values():
+            vhost.deduplications.describe_to(builder)
+        self._describe_unsettled(builder)
+        self._agenda.checkpoint = None
+        self._builder = None
+        self.finished = builder.finish()
+
+    def _describe_unsettled(self, builder: CheckpointBuilder) -> None:
+        for entry in self._unsettled():
+            # Whoever has it may have seen it.
+            builder.add(entry.queue.queue_id, entry.message, entry.delivery_count, True)
+
+    # Moves
+
+    def _move(self) -> None:
+        enough = self._agenda.log.position_gathered + self._moved_bytes
+        while len(self._unmoved) > 0:
+            queue = self._unmoved[len(self._unmoved) - 1]
+            if not queue.is_deleted and not queue.move_leaving(enough):
+                return
+            self._unmoved.pop()
+        log = self._agenda.log
+        for entry in self._unsettled():
+            segment = entry.message.segment
+            if segment is not None and segment.is_leaving:
+                entry.message = log.append_move(entry.queue.queue_id, entry.message)
+        self._is_moving = False
+
+    # What there is
+
+    def _stored_queues(self) -> list[Queue]:
+        return [queue for vhost in self._vhosts.values() for queue in vhost.all_queues() if queue.is_stored]
+
+    def _unsettled(self) -> list[Entry]:
+        """What consumers have, or dead letters that nobody took: not in the order of any queue, but held."""
+        found: list[Entry] = []
+        for connection in self._connections.values():
+            for channel in connection.channels.values():
+                for entry in channel.unsettled():
+                    if entry.queue.is_stored and not entry.queue.is_deleted:
+                        found.append(entry)
+        for vhost in self._vhosts.values():
+            for letter in vhost.dead_letters.refused:
+                if letter.entry.queue.is_stored and not letter.entry.queue.is_deleted:
+                    found.append(letter.entry)
+        return found

@@ -1,0 +1,368 @@
+"""What stands behind the head of a long queue: chunks of arrivals, the middle ones on disk only.
+
+Owns which chunks leave memory and when they are read back: the ones that are farthest from being delivered go, once the log
+has them; a few are read ahead of whoever takes messages. Does not own the head of the order (ready.py), the packed form
+(store/page.py), nor the reading (the shell does it, between turns). A plain queue that is not deep has no backlog at all.
+
+    head (ready.py) | chunk | chunk on disk | ... | chunk on disk | chunk | tail, which grows
+
+Invariant: the order of arrival; what is timed, not logged, or huge keeps its whole chunk in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import i64
+
+from amqpd.queues.entry import Entry
+from amqpd.store.page import PAGE_COUNT_MAX, Page, PageWriter, fits_page
+
+if TYPE_CHECKING:
+    from amqpd.queues.agenda import Agenda
+    from amqpd.queues.ready import Ready
+
+# So many chunks are read ahead, at most.
+READ_AHEAD_CHUNKS: Final = 16
+RETRIES_MAX: Final = 3
+# Chunks that are gone are forgotten in blocks of at least this many.
+COMPACT_COUNT: Final = 256
+# So many chunks of one queue are read at a time to be moved.
+MOVES_MAX: Final = 16
+
+
+@final
+class Depth:
+    """When a queue is deep, and how much of a deep one stays in memory."""
+
+    def __init__(
+        self,
+        head_count: i64 = 256,
+        head_bytes: i64 = 1 << 20,
+        chunk_count: i64 = PAGE_COUNT_MAX,
+        chunk_bytes: i64 = 256 << 10,
+        resident_chunks: i64 = 256,
+    ) -> None:
+        # With more arrivals or body bytes than this a queue is deep, and goes on in chunks.
+        self.head_count = head_count
+        self.head_bytes = head_bytes
+        # A chunk is full at so many messages, or body bytes.
+        self.chunk_count = chunk_count
+        self.chunk_bytes = chunk_bytes
+        # So many chunks of all deep queues together stay in memory, but at least one of each.
+        self.resident_chunks = resident_chunks
+
+
+class Getter:
+    """Somebody who waits for the next message of a queue to be in memory."""
+
+    def back_in_memory(self) -> None:
+        """It is, or the queue is gone."""
+        raise NotImplementedError
+
+
+@final
+class Chunk:
+    """Some neighbours of the order: in memory, or described by pages."""
+
+    def __init__(self, entries: list[Entry], pages: list[Page], mark: i64) -> None:
+        self.entries = entries
+        self.pages = pages
+        # Once this is durable, everything in it can be read back.
+        self.mark = mark
+        self.count: i64 = 0
+        for page in pages:
+            self.count += page.count
+        self.read: PageRead | None = None
+
+    @property
+    def is_cold(self) -> bool:
+        return len(self.pages) > 0
+
+    @property
+    def is_leaving(self) -> bool:
+        for page in self.pages:
+            if page.segment.is_leaving:
+                return True
+        return False
+
+
+@final
+class PageRead:
+    """What a chunk wants from the log. The shell fills `blocks`, one list for each page, and hands it back.
+
+    A page whose bytes can't be read has an empty list.
+    """
+
+    def __init__(self, backlog: Backlog, chunk: Chunk) -> None:
+        self.backlog = backlog
+        self.chunk = chunk
+        self.pages = chunk.pages
+        self.ranges = [page.ranges() for page in chunk.pages]
+        self.blocks: list[list[bytes]] = []
+        self.tries: i64 = 1
+        # Nobody wants it in memory: it only has to leave its segment.
+        self.is_move = False
+
+
+@final
+class Backlog:
+    def __init__(self, ready: Ready, agenda: Agenda) -> None:
+        self._ready = ready
+        self._agenda = agenda
+        self._chunks: list[Chunk] = []
+        self._first: i64 = 0
+        self._tail: list[Entry] = []
+        self._tail_bytes: i64 = 0
+        self._resident_count: i64 = 0
+        # Chunks to put on disk as soon as they are durable, in the order of arrival.
+        self._leaving: list[Chunk] = []
+        self._leaving_first: i64 = 0
+        self.is_ended = False
+        agenda.deep_count += 1
+
+    def end(self) -> None:
+        """Nothing stands here any more, or nobody wants it: forget everything."""
+        if not self.is_ended:
+            self.is_ended = True
+            self._agenda.deep_count -= 1
+        self._chunks = []
+        self._first = 0
+        self._tail = []
+        self._leaving = []
+
+    # In
+
+    def append(self, entry: Entry) -> None:
+        self._tail.append(entry)
+        self._tail_bytes += len(entry.message.body)
+        depth = self._agenda.depth
+        if len(self._tail) >= depth.chunk_count or self._tail_bytes >= depth.chunk_bytes:
+            self._close_tail()
+
+    def _close_tail(self) -> None:
+        chunk = Chunk(self._tail, [], self._agenda.log.mark)
+        self._chunks.append(chunk)
+        self._resident_count += 1
+        self._tail = []
+        self._tail_bytes = 0
+        if self._resident_count > self._allowance():
+            self._leaving.append(chunk)
+        if len(self._leaving) > 0:
+            self._put_on_disk()
+
+    def append_page(self, page: Page) -> None:
+        """What a restart found, younger than all that came before."""
+        if len(self._tail) > 0:
+            self._close_tail()
+        self._chunks.append(Chunk([], [page], 0))
+
+    def _allowance(self) -> i64:
+        """How many chunks may stay in memory."""
+        share = self._agenda.depth.resident_chunks // (self._agenda.deep_count + 1)
+        return share if share > 1 else 1
+
+    def _put_on_disk(self) -> None:
+        synced_mark = self._agenda.log.synced_mark
+        at = self._leaving_first
+        while at < len(self._leaving) and self._leaving[at].mark <= synced_mark:
+            chunk = self._leaving[at]
+            at += 1
+            # One that was taken meanwhile is empty.
+            if len(chunk.entries) > 0:
+                self._chill(chunk)
+        if at * 2 > len(self._leaving):
+            del self._leaving[:at]
+            at = 0
+        self._leaving_first = at
+
+    def _chill(self, chunk: Chunk) -> None:
+        writer = PageWriter()
+        discarded: i64 = 0
+        for entry in chunk.entries:
+            if not entry.is_ready:
+                discarded += 1
+                # Out of the order, but it may be a dead letter that nobody took: what is said of a page is not said of it.
+                writer.split()
+            elif entry.is_timed or not fits_page(entry.message):
+                # It has to stay in memory, and the others keep it company.
+                return
+            else:
+                writer.add_message(entry.message, entry.redelivered, entry.delivery_count)
+        for entry in chunk.entries:
+            if entry.is_ready:
+                entry.message.holders -= 1
+        chunk.pages = writer.finish()
+        chunk.count = len(chunk.entries) - discarded
+        chunk.entries = []
+        self._resident_count -= 1
+        self._ready.forget_discarded(discarded)
+
+    # Out
+
+    def take_first(self) -> list[Entry]:
+        """The next entries in order, which leave; empty if the backlog is at its end. The first must not be cold."""
+        if self._first < len(self._chunks):
+            chunk = self._chunks[self._first]
+            assert not chunk.is_cold
+            entries = chunk.entries
+            chunk.entries = []
+            self._resident_count -= 1
+            self._first += 1
+            if self._first >= COMPACT_COUNT and self._first * 2 > len(self._chunks):
+                del self._chunks[: self._first]
+                self._first = 0
+            self._read_ahead()
+            return entries
+        entries = self._tail
+        self._tail = []
+        self._tail_bytes = 0
+        return entries
+
+    @property
+    def is_empty(self) -> bool:
+        return self._first >= len(self._chunks) and len(self._tail) == 0
+
+    def is_first_cold(self) -> bool:
+        """Does whoever wants the next entry have to wait? Then it is on its way."""
+        if self._first >= len(self._chunks) or not self._chunks[self._first].is_cold:
+            return False
+        self._read_ahead()
+        return True
+
+    def _read_ahead(self) -> None:
+        agenda = self._agenda
+        ahead = READ_AHEAD_CHUNKS * 8 // (agenda.deep_count + 1)
+        if ahead > READ_AHEAD_CHUNKS:
+            ahead = READ_AHEAD_CHUNKS
+        elif ahead < 1:
+            ahead = 1
+        end = self._first + ahead
+        if end > len(self._chunks):
+            end = len(self._chunks)
+        for at in range(self._first, end):
+            chunk = self._chunks[at]
+            if chunk.is_cold and chunk.read is not None:
+                chunk.read.is_move = False
+            elif chunk.is_cold and chunk.mark <= agenda.log.synced_mark:
+                self._read(chunk)
+            elif chunk.is_cold:
+                # It has just moved: when the disk has it.
+                agenda.unsynced.append(self)
+                return
+
+    def synced(self) -> None:
+        if not self.is_ended:
+            self._read_ahead()
+
+    def _read(self, chunk: Chunk) -> PageRead:
+        read = PageRead(self, chunk)
+        chunk.read = read
+        self._agenda.reads.append(read)
+        return read
+
+    def arrived(self, read: PageRead) -> None:
+        """What was read is back, as far as anybody still wants it."""
+        chunk = read.chunk
+        if self.is_ended or chunk.read is not read:
+            return
+        for number in range(len(read.pages)):
+            if len(read.blocks[number]) == len(read.ranges[number]):
+                continue
+            if read.tries < RETRIES_MAX:
+                read.tries += 1
+                read.blocks = []
+                self._agenda.reads.append(read)
+                return
+            read.blocks[number] = [b""] * len(read.ranges[number])
+        chunk.read = None
+        if read.is_move:
+            self._move(chunk, read)
+        else:
+            self._warm(chunk, read)
+
+    def _warm(self, chunk: Chunk, read: PageRead) -> None:
+        entries: list[Entry] = []
+        lost_count: i64 = 0
+        lost_bytes: i64 = 0
+        for number, page in enumerate(read.pages):
+            for index, message in enumerate(page.messages(read.ranges[number], read.blocks[number])):
+                if message is None:
+                    lost_count += 1
+                    lost_bytes += page.body_size(index)
+                    self._ready.give_up(page, index)
+                else:
+                    entries.append(self._ready.warm(message, page, index))
+        chunk.pages = []
+        chunk.entries = entries
+        chunk.count = 0
+        self._resident_count += 1
+        self._ready.back_in_memory(lost_count, lost_bytes)
+
+    # Out of segments that should go
+
+    def move_leaving(self) -> bool:
+        """Have read what has to move; True once all of it is on its way."""
+        count: i64 = 0
+        for at in range(self._first, len(self._chunks)):
+            chunk = self._chunks[at]
+            if not chunk.is_cold or not chunk.is_leaving:
+                continue
+            count += 1
+            if count > MOVES_MAX:
+                return False
+            if chunk.read is None and chunk.mark <= self._agenda.log.synced_mark:
+                self._read(chunk).is_move = True
+        return count == 0
+
+    def _move(self, chunk: Chunk, read: PageRead) -> None:
+        """Log once more what is in a segment that should go, and stay on disk. What can't be read is given up."""
+        log = self._agenda.log
+        lost_count: i64 = 0
+        lost_bytes: i64 = 0
+        pages: list[Page] = []
+        for number, page in enumerate(read.pages):
+            if not page.segment.is_leaving:
+                pages.append(page)
+                continue
+            messages = page.messages(read.ranges[number], read.blocks[number])
+            writer = PageWriter()
+            for index, message in enumerate(messages):
+                if message is None:
+                    # It would be tried again and again, and its segment never go.
+                    lost_count += 1
+                    lost_bytes += page.body_size(index)
+                    self._ready.give_up(page, index)
+                else:
+                    moved = log.append_move(self._ready.queue_id, message)
+                    writer.add_message(moved, page.redelivered(index), page.delivery_count(message.message_id))
+            pages.extend(writer.finish())
+        chunk.pages = pages
+        chunk.count -= lost_count
+        chunk.mark = log.mark
+        if len(pages) == 0:
+            # All of it is lost: an empty chunk that is in memory.
+            self._resident_count += 1
+        if lost_count > 0:
+            self._ready.back_in_memory(lost_count, lost_bytes)
+
+    # All of it
+
+    def entries(self) -> list[Entry]:
+        """What is ready and in memory."""
+        found: list[Entry] = []
+        for at in range(self._first, len(self._chunks)):
+            for entry in self._chunks[at].entries:
+                if entry.is_ready:
+                    found.append(entry)
+        for entry in self._tail:
+            if entry.is_ready:
+                found.append(entry)
+        return found
+
+    def pages(self) -> list[Page]:
+        """What is on disk only."""
+        found: list[Page] = []
+        for at in range(self._first, len(self._chunks)):
+            found.extend(self._chunks[at].pages)
+        return found

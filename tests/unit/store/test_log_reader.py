@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+
+from amqpd.base.message import Message
+from amqpd.store.log import Log, fresh_start
+from amqpd.store.log_reader import LogReader
+from amqpd.store.record import queue_id_bytes
+from amqpd.store.segment import SegmentWriter
+from tests.fakes.faulty_disk import FakeFile, FaultyDisk
+
+
+class Bench:
+    """A log of batches with three messages each, and where each message stands."""
+
+    def __init__(self, batch_count: int) -> None:
+        self.disk = FaultyDisk()
+        self.log = Log(fresh_start(7))
+        self.writer = SegmentWriter(self.disk, 0)
+        self.ranges: list[tuple[int, int]] = []
+        self.add(batch_count)
+
+    def add(self, batch_count: int) -> None:
+        for _ in range(batch_count):
+            for _ in range(3):
+                message = Message(self.log.next_message_id(), b"\x00\x01q", b"header", b"body" * 50)
+                self.log.append_message(message, queue_id_bytes(1), 0)
+                self.ranges.append((int(message.offset), int(message.logged_bytes)))
+            batch = self.log.seal([])
+            assert batch is not None
+            self.writer.commit(batch)
+
+    def content(self) -> bytes:
+        return self.disk.segments[1].content
+
+    def damage(self, offset: int, data: bytes) -> None:
+        content = self.content()
+        self.disk.segments[1] = FakeFile(content[:offset] + data + content[offset + len(data) :])
+
+
+def test_what_was_written_is_read_back_also_when_the_segment_has_grown() -> None:
+    bench = Bench(5)
+    reader = LogReader(bench.disk)
+    for _ in range(2):
+        blocks = reader.read(1, bench.ranges)
+        assert blocks == [bench.content()[offset : offset + size] for offset, size in bench.ranges]
+        bench.add(2)
+
+
+def test_a_flipped_bit_takes_its_batch_and_no_other() -> None:
+    bench = Bench(4)
+    offset, size = bench.ranges[4]
+    bench.damage(offset + size - 1, b"\xff")
+    blocks = LogReader(bench.disk).read(1, bench.ranges)
+    gone = [index for index, block in enumerate(blocks) if block == bytes(len(block))]
+    assert gone == [3, 4, 5]
+
+
+def test_one_piece_over_several_batches_loses_only_what_is_damaged() -> None:
+    bench = Bench(3)
+    bench.damage(bench.ranges[3][0] + 40, b"\x00\x01")
+    begin = bench.ranges[0][0]
+    (block,) = LogReader(bench.disk).read(1, [(begin, sum(bench.ranges[-1]) - begin)])
+    for index, (offset, size) in enumerate(bench.ranges):
+        piece = block[offset - begin : offset - begin + size]
+        assert (piece == bytes(size)) == (3 <= index <= 5)
+
+
+@pytest.mark.parametrize("size", [4, 68, 100])
+def test_behind_a_damaged_header_reading_goes_on(size: int) -> None:
+    bench = Bench(4)
+    bench.damage(bench.ranges[3][0] - 68, b"\xee" * size)
+    blocks = LogReader(bench.disk).read(1, bench.ranges)
+    gone = [index for index, block in enumerate(blocks) if block == bytes(len(block))]
+    assert gone == [3, 4, 5]
+
+
+def test_a_header_that_lies_about_its_size_takes_only_its_own_batch() -> None:
+    bench = Bench(4)
+    bench.damage(bench.ranges[3][0] - 68 + 48, (900).to_bytes(8, "little"))
+    blocks = LogReader(bench.disk).read(1, bench.ranges)
+    assert [index for index, block in enumerate(blocks) if block == bytes(len(block))] == [3, 4, 5]
+
+
+def test_a_segment_that_is_gone_is_an_error() -> None:
+    bench = Bench(1)
+    del bench.disk.segments[1]
+    with pytest.raises((OSError, KeyError)):
+        LogReader(bench.disk).read(1, bench.ranges)
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_any_byte_of_a_header_may_lie_and_other_batches_are_read(number: int) -> None:
+    origin = Bench(4)
+    intact = [origin.content()[offset : offset + size] for offset, size in origin.ranges]
+    begin = origin.content().index(b"AQB1")
+    for _ in range(number):
+        begin = origin.content().index(b"AQB1", begin + 1)
+    for at in range(begin, begin + 64):
+        for value in (b"\x00", b"\x7f", b"\xff"):
+            bench = Bench(4)
+            if bench.content()[at : at + 1] == value:
+                continue
+            bench.damage(at, value)
+            one_by_one = LogReader(bench.disk)
+            for blocks in (
+                LogReader(bench.disk).read(1, bench.ranges),
+                [one_by_one.read(1, [each])[0] for each in bench.ranges],
+                [one_by_one.read(1, [each])[0] for each in reversed(bench.ranges)][::-1],
+            ):
+                gone = [index for index, block in enumerate(blocks) if block != intact[index]]
+                assert gone == [3 * number, 3 * number + 1, 3 * number + 2], (at, value)
