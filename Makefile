@@ -6,9 +6,11 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 CYCLES ?= 50
 STREAMS ?= 1000000
+SEEDS  ?= 1000
+FIRST  ?= 0
 
 # What the fast tests are; the compiled core passes the very same ones.
-FAST   := $(wildcard tests/tidy tests/test_*.py tests/unit tests/behaviour tests/crash tests/fuzz)
+FAST   := $(wildcard tests/tidy tests/test_*.py tests/unit tests/behaviour tests/crash tests/fuzz tests/sim)
 SLOW   := $(wildcard tests/live tests/differential)
 
 # AMQPD_PURE=1 and the compiled build take turns in the one venv: each has its own stamp, and removes the other's.
@@ -28,7 +30,7 @@ ifeq ($(KIND),pure)
 COMPILED    := $(INTERPRETED)
 endif
 
-.PHONY: help install run test check static check-compiled live differential client-suites chaos fuzz bench bench-features bench-delays format lock clean
+.PHONY: help install run test check static check-compiled live differential client-suites chaos fuzz sim sim-mutants bench bench-features bench-delays format lock clean
 
 help:
 	@echo 'make install         venv in .venv with the compiled package and everything tests need'
@@ -41,6 +43,8 @@ help:
 	@echo 'make client-suites   the clients'"'"' own test suites (SUITES="aio-pika kombu ...")'
 	@echo 'make chaos           kill -9 under confirmed load, again and again (CYCLES=50)'
 	@echo 'make fuzz            mutated frame streams into the compiled core (STREAMS=1000000)'
+	@echo 'make sim             crashes at any point, simulated (SEEDS=1000, or SEED=n for the story of one)'
+	@echo 'make sim-mutants     bugs put in on purpose, and how many seeds it takes to find each'
 	@echo 'make bench           load a local broker, print a table; beside RabbitMQ where one is installed'
 	@echo 'make bench-features  what TTL, dead letters and priorities cost; make bench-delays: millions that wait'
 	@echo 'AMQPD_PURE=1 make X  without compilation'
@@ -91,6 +95,14 @@ chaos: $(STAMP)
 
 fuzz: $(STAMP)
 	$(COMPILED) $(BIN)/python -c '$(CHECKOUT_MODULE)' tests.fuzz.run_streams --count $(STREAMS) $(ARGS)
+
+# SEED=n tells the story of one seed; otherwise SEEDS of them are played, beginning with FIRST, on all cores.
+sim: $(STAMP)
+	$(COMPILED) $(BIN)/python -c '$(CHECKOUT_MODULE)' tests.sim $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST)) $(ARGS)
+
+# The source tree: a compiled core can't be patched.
+sim-mutants: $(VENV)/.tools
+	$(INTERPRETED) $(BIN)/python -m tests.sim --mutants --seeds 2000 $(ARGS)
 
 bench: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/run $(ARGS)

@@ -1,0 +1,322 @@
+"""Bugs put in on purpose, one at a time, to see whether the simulator would find them.
+
+Owns the bugs, as patches of the interpreted core (and of the disk it is given) for the time of a hunt. A mutant that finds
+nothing to patch any more fails loudly: then it must be written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import amqpd.store.log
+import amqpd.store.recovery
+import amqpd.store.replay
+from amqpd.broker import Broker
+from amqpd.channels.channel import Channel
+from amqpd.channels.confirms import Confirms
+from amqpd.channels.session import Session
+from amqpd.queues.queue import Queue
+from amqpd.store.batch import BATCH_MAGIC, BatchHeader
+from amqpd.store.checkpoint import CheckpointBuilder
+from amqpd.store.log import Log
+from amqpd.store.reclaim import Reclaim
+from amqpd.store.record import MOVE
+from amqpd.store.replay import Replay
+from amqpd.vhosts.changes import Changes
+from tests.sim.disk import SimDisk
+from tests.sim.plan import draw
+from tests.sim.world import World
+
+FOREVER = 1 << 60
+
+
+class Patches:
+    """What was where, so that it can be put back."""
+
+    def __init__(self) -> None:
+        self._old: list[tuple[Any, str, Any]] = []
+
+    def wrap(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Replace owner.name by what `make` makes of it."""
+        old = getattr(owner, name)
+        self._old.append((owner, name, old))
+        setattr(owner, name, make(old))
+
+    def undo(self) -> None:
+        for owner, name, old in reversed(self._old):
+            setattr(owner, name, old)
+        self._old = []
+
+
+@dataclass(frozen=True)
+class Mutant:
+    title: str
+    put_in: Callable[[Patches], None]
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(title: str) -> Callable[[Callable[[Patches], None]], Callable[[Patches], None]]:
+    def register(put_in: Callable[[Patches], None]) -> Callable[[Patches], None]:
+        MUTANTS[put_in.__name__] = Mutant(title, put_in)
+        return put_in
+
+    return register
+
+
+def hunt(name: str, seeds_max: int) -> tuple[int, str]:
+    """How many seeds it took and what was found, or "" if nothing was."""
+    for seed in range(seeds_max):
+        patches = Patches()
+        MUTANTS[name].put_in(patches)
+        try:
+            violation = World(draw(seed)).violation()
+        finally:
+            patches.undo()
+        # What goes wrong without the bug too is another one.
+        if violation is not None and World(draw(seed)).violation() is None:
+            return seed + 1, str(violation)
+    return seeds_max, ""
+
+
+@mutant("no fsync after a batch is written")
+def skip_fsync(patches: Patches) -> None:
+    patches.wrap(SimDisk, "sync", lambda old: lambda self, number: None)
+
+
+@mutant("a sync that failed is tried again")
+def retry_failed_sync(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def sync(self: SimDisk, number: int) -> None:
+            try:
+                old(self, number)
+            except OSError:
+                old(self, number)
+
+        return sync
+
+    patches.wrap(SimDisk, "sync", make)
+
+
+@mutant("a confirm is paid before the batch is durable")
+def confirm_early(patches: Patches) -> None:
+    patches.wrap(Confirms, "published", lambda old: lambda self, mark: old(self, 0))
+
+
+@mutant("commit-ok and declare-ok do not wait for the disk")
+def answer_early(patches: Patches) -> None:
+    patches.wrap(Session, "reply_when_durable", lambda old: lambda self, number, payload: self.reply(number, payload))
+
+
+@mutant("every tenth ack is not logged")
+def forget_acks(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def append_settle(self: Log, queue_id: int, message: Any) -> None:
+            if message.message_id % 10 == 0:
+                self.release(message)
+            else:
+                old(self, queue_id, message)
+
+        return append_settle
+
+    patches.wrap(Log, "append_settle", make)
+
+
+@mutant("a checkpoint lists a message that is settled")
+def checkpoint_forgets_settle(patches: Patches) -> None:
+    settled: list[tuple[Log, int, Any]] = []
+
+    def make_settle(old: Any) -> Any:
+        def append_settle(self: Log, queue_id: int, message: Any) -> None:
+            settled.append((self, queue_id, message))
+            old(self, queue_id, message)
+
+        return append_settle
+
+    def make_finish(old: Any) -> Any:
+        def finish(self: CheckpointBuilder) -> Any:
+            mine = [each for each in settled if each[0] is self._log]
+            if mine:
+                self.add(mine[len(mine) // 2][1], mine[len(mine) // 2][2], 0, False)
+            return old(self)
+
+        return finish
+
+    patches.wrap(Log, "append_settle", make_settle)
+    patches.wrap(CheckpointBuilder, "finish", make_finish)
+
+
+@mutant("a checkpoint forgets what is unacked")
+def checkpoint_forgets_unacked(patches: Patches) -> None:
+    patches.wrap(Channel, "unsettled", lambda old: lambda self: [])
+
+
+@mutant("a checkpoint is written before its mark is durable")
+def checkpoint_ahead(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def durable_checkpoint(self: Broker) -> Any:
+            mark, self._commits.mark = self._commits.mark, FOREVER
+            try:
+                return old(self)
+            finally:
+                self._commits.mark = mark
+
+        return durable_checkpoint
+
+    patches.wrap(Broker, "durable_checkpoint", make)
+
+
+@mutant("only the first half of a batch is replayed")
+def replay_half(patches: Patches) -> None:
+    size_of = amqpd.store.replay._size_of
+
+    def make(old: Any) -> Any:
+        def apply(self: Replay, data: bytes, batch: BatchHeader, segment: Any, bodies_only: bool) -> None:
+            half = BatchHeader(data, batch.offset)
+            if not bodies_only and batch.record_count > 1:
+                half.record_count = batch.record_count // 2
+                at = half.records_offset
+                for _ in range(half.record_count):
+                    at += size_of(data, at, batch.end)
+                half.end = at
+            old(self, data, half, segment, bodies_only)
+
+        return apply
+
+    patches.wrap(Replay, "apply", make)
+
+
+@mutant("the checksum of a batch is not looked at")
+def no_checksum(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def try_read_batch(data: bytes, offset: int, log_id: int) -> BatchHeader | None:
+            if offset + 68 > len(data) or data[offset : offset + 4] != BATCH_MAGIC:
+                return None
+            header = BatchHeader(data, offset)
+            return header if header.records_size >= 0 and header.end <= len(data) else None
+
+        return try_read_batch
+
+    patches.wrap(amqpd.store.recovery, "try_read_batch", make)
+
+
+@mutant("the last batch is not written again after a crash")
+def trust_the_tail(patches: Patches) -> None:
+    patches.wrap(amqpd.store.recovery._Recovery, "_write_last_batch_again", lambda old: lambda self, fresh: fresh)
+
+
+@mutant("recovered messages are not marked as redelivered")
+def forget_redelivered(patches: Patches) -> None:
+    patches.wrap(Replay, "finish", lambda old: lambda self, all_redelivered: old(self, False))
+
+
+@mutant("a segment goes when one checkpoint does without it")
+def delete_for_one_checkpoint(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def checkpoint_written(self: Reclaim, checkpoint: Any) -> None:
+            old(self, checkpoint)
+            assert self._floor <= self._newest_segment
+            self._floor = self._newest_segment
+
+        return checkpoint_written
+
+    patches.wrap(Reclaim, "checkpoint_written", make)
+
+
+@mutant("a segment goes before what emptied it is durable")
+def delete_before_durable(patches: Patches) -> None:
+    patches.wrap(Reclaim, "take_dead", lambda old: lambda self, synced_mark, has_unsealed: old(self, FOREVER, False))
+
+
+@mutant("a message is moved out of a segment, but not into another")
+def lose_the_move(patches: Patches) -> None:
+    def make_write(old: Any) -> Any:
+        def write_message(writer: Any, kind: int, message: Any, queue_ids: bytes) -> None:
+            if kind != MOVE:
+                old(writer, kind, message, queue_ids)
+
+        return write_message
+
+    def make_move(old: Any) -> Any:
+        def append_move(self: Log, message: Any) -> None:
+            old(self, message)
+            self._record_count -= 1
+
+        return append_move
+
+    patches.wrap(amqpd.store.log, "write_message", make_write)
+    patches.wrap(Log, "append_move", make_move)
+
+
+def _after_seal(patches: Patches, late: list[tuple[Any, Callable[[], None]]]) -> None:
+    """Do what is in `late`, by its agenda, in the batch after the one it belongs to."""
+
+    def make(old: Any) -> Any:
+        def seal(self: Broker) -> Any:
+            batch = old(self)
+            mine = [act for agenda, act in late if agenda is self.agenda]
+            late[:] = [each for each in late if each[0] is not self.agenda]
+            for act in mine:
+                act()
+            return batch
+
+        return seal
+
+    patches.wrap(Broker, "seal", make)
+
+
+@mutant("a dead letter leaves its old queue one batch later")
+def dead_letter_in_two_batches(patches: Patches) -> None:
+    late: list[tuple[Any, Callable[[], None]]] = []
+
+    def make(old: Any) -> Any:
+        def bury(self: Queue, entry: Any) -> None:
+            late.append((self._agenda, lambda: old(self, entry)))
+
+        return bury
+
+    patches.wrap(Queue, "bury", make)
+    _after_seal(patches, late)
+
+
+@mutant("the acks of a transaction come one batch later")
+def split_transaction(patches: Patches) -> None:
+    late: list[tuple[Any, Callable[[], None]]] = []
+
+    def make(old: Any) -> Any:
+        def commit(self: Channel) -> None:
+            assert self.transaction is not None
+            settles = self.transaction.settles
+            self.transaction.settles = []
+            old(self)
+            for settle in settles:
+                late.append((self.session.agenda, lambda entry=settle.entry: entry.queue.settle(entry)))
+
+        return commit
+
+    patches.wrap(Channel, "commit", make)
+    _after_seal(patches, late)
+
+
+@mutant("a new queue gets the number of a deleted one")
+def queue_id_twice(patches: Patches) -> None:
+    free: dict[int, list[int]] = {}
+
+    def make_delete(old: Any) -> Any:
+        def delete_queue(self: Changes, vhost: str, queue_id: int, name: str) -> None:
+            free.setdefault(id(self), []).append(queue_id)
+            old(self, vhost, queue_id, name)
+
+        return delete_queue
+
+    def make_next(old: Any) -> Any:
+        def next_queue_id(self: Changes) -> int:
+            return free[id(self)].pop() if free.get(id(self)) else old(self)
+
+        return next_queue_id
+
+    patches.wrap(Changes, "delete_queue", make_delete)
+    patches.wrap(Changes, "next_queue_id", make_next)
