@@ -67,6 +67,9 @@ class DeathNotice:
         # As it is routed; BCC stands in it still.
         self.header = dead_header(message.header, queue.name, reason, old_exchange, died_by, time_s, is_override)
         self.table = headers(self.header)
+        # Where it goes, as long as exchanges and bindings stay as they are.
+        self.route: Route | None = None
+        self.generation: i64 = 0
         self.sent_header = self.header
         if self.table is not None and self.table.has("BCC"):
             self.sent_header = with_headers(self.header, without(self.table, "BCC"))
@@ -130,15 +133,13 @@ class DeadLetters:
         exchange = queue.options.dead_letter_exchange
         assert exchange is not None
         notice = self._notice(queue, message, reason)
-        # What was taken once is no duplicate of itself, wherever it goes from there.
-        route = find_route(vhost, exchange, notice.keys, notice.table, notice.header, False)
-        targets = [each for each in route.queues if not notice.is_cycle(each.name)]
-        if len(targets) < len(route.queues):
-            agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
-            route = Route(route.exchange, route.routing_key, targets, False)
-        for target in route.queues:
-            if target.refuses(len(message.body)):
-                return False
+        route = notice.route
+        if route is None or notice.generation != vhost.routes.generation:
+            route = self._route(queue, exchange, notice)
+        if route.may_be_refused:
+            for target in route.queues:
+                if target.refuses(len(message.body)):
+                    return False
         header = notice.sent_header
         if len(route.queues) == 0:
             self._drop(queue, f"exchange '{exchange}' has no route for it")
@@ -150,6 +151,20 @@ class DeadLetters:
         if entry is not None:
             queue.bury(entry)
         return True
+
+    def _route(self, queue: Queue, exchange: str, notice: DeathNotice) -> Route:
+        """Where it goes, without the queues that it has been in by itself all the way."""
+        vhost = self._vhost
+        # What was taken once is no duplicate of itself, wherever it goes from there.
+        route = find_route(vhost, exchange, notice.keys, notice.table, notice.header, False)
+        targets = [each for each in route.queues if not notice.is_cycle(each.name)]
+        if len(targets) < len(route.queues):
+            self._agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
+            return Route(route.exchange, route.routing_key, targets, False)
+        if route.by_key_only:
+            notice.route = route
+            notice.generation = vhost.routes.generation
+        return route
 
     def _notice(self, queue: Queue, message: Message, reason: str) -> DeathNotice:
         time_s = self._agenda.wall_ms // 1000

@@ -63,6 +63,8 @@ class Route:
 @final
 class RouteCache:
     def __init__(self, entries_max: i64) -> None:
+        # Grows with every drop: a route that was found before is good for as long as it stands.
+        self.generation: i64 = 0
         self._routes: dict[bytes, Route] = {}
         self._entries_max = entries_max
 
@@ -76,6 +78,7 @@ class RouteCache:
 
     def drop(self) -> None:
         """Names or bindings changed: nothing that was found before may be used again."""
+        self.generation += 1
         if len(self._routes) == 0:
             return
         for route in self._routes.values():
