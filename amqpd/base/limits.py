@@ -19,6 +19,7 @@ FRAME_MIN_SIZE: Final = 4096
 CHANNEL_NUMBER_MAX: Final = 65_535
 
 CONSUMER_TIMEOUT_ACTIONS: Final = ("return", "close")
+ALARM_ACTIONS: Final = ("block", "nack")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Limits:
     consumer_timeout_ms: int = 0
     # And then: "return" gives just that delivery back to its queue, "close" closes the channel, as RabbitMQ does.
     consumer_timeout_action: str = "return"
+    # While memory or disk is short: "block" stops reading whoever publishes, as RabbitMQ does; "nack" refuses what comes on
+    # channels with confirms, at once and in every queue, and stops reading the others.
+    alarm_action: str = "block"
     # When more than this waits for the disk, whoever publishes is not read until the disk has followed.
     unconfirmed_bytes_max: int = 64 * MIB
     tx_operations_max: int = 65_536
@@ -105,6 +109,8 @@ class Limits:
         if self.consumer_timeout_action not in CONSUMER_TIMEOUT_ACTIONS:
             actions = " or ".join(CONSUMER_TIMEOUT_ACTIONS)
             return f"consumer_timeout_action must be {actions}, not {self.consumer_timeout_action!r}"
+        if self.alarm_action not in ALARM_ACTIONS:
+            return f"alarm_action must be {' or '.join(ALARM_ACTIONS)}, not {self.alarm_action!r}"
         if not MIB <= self.segment_bytes <= 1024 * MIB:
             return f"segment_bytes must be from {MIB} to {1024 * MIB}"
         if len(self.version.split(".")) != 3 or not self.version.replace(".", "").isdigit():

@@ -209,6 +209,8 @@ class Channel:
         The confirm waits for the message itself, and for `mark`.
         """
         log = self._log
+        if self._agenda.alarm_reason != "" and self._is_nacked_by_alarm():
+            return False
         message = Message(log.next_message_id(), route_key, header, body)
         message.ttl_ms = ttl_ms
         if route.may_be_refused and self._is_refused(route, message):
@@ -250,6 +252,13 @@ class Channel:
             mandatory = False
         if self._publish(route, route_key, header, body, seen.ttl_ms, mandatory, mark):
             note_all(route, header)
+
+    def _is_nacked_by_alarm(self) -> bool:
+        """Memory or disk is short, and who waits for a confirm need not wait until it is not."""
+        if self.confirms is None or self.session.limits.alarm_action != "nack":
+            return False
+        self.confirms.refused()
+        return True
 
     def _is_refused(self, route: Route, message: Message) -> bool:
         """Some queue is full and says so: then none keeps the message, and the publisher is told by basic.nack."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from pamqp import commands
 
+from amqpd.base.limits import DEFAULTS
 from amqpd.wire.field_table import encode_table
 from amqpd.wire.methods import new_method
 from tests.behaviour.harness import BrokerHarness, Client, frame, method_frame
@@ -158,3 +161,24 @@ def test_an_alarm_stops_who_publishes_and_only_that_one(broker: BrokerHarness, c
     broker.settle()
     assert len(client.take_all(commands.Connection.Unblocked)) == 1
     assert other.declare("q").message_count == 2
+
+
+def test_an_alarm_may_refuse_instead_and_then_who_waits_for_confirms_is_not_stopped() -> None:
+    broker = BrokerHarness(dataclasses.replace(DEFAULTS, alarm_action="nack"))
+    client, plain = broker.connect(), broker.connect()
+    client.declare("q")
+    client.call(1, new_method(commands.Confirm.Select))
+    client.publish("q", b"1")
+    assert len(client.take_all(commands.Basic.Ack)) == 1
+    broker.broker.block("low on disk")
+    client.publish("q", b"2")
+    assert [each.method.delivery_tag for each in client.take_all(commands.Basic.Nack)] == [2]
+    assert client.take_all(commands.Connection.Blocked) == []
+    assert client.declare("q").message_count == 1
+    plain.publish("q", b"3")
+    plain.publish("q", b"waits")
+    assert not plain.connection.reading
+    broker.broker.unblock()
+    broker.settle()
+    client.publish("q", b"4")
+    assert len(client.take_all(commands.Basic.Ack)) == 1
