@@ -160,17 +160,24 @@ class _Recovery:
         """What is needed in memory and was not kept while the log was applied."""
         for number in self._replay.wanted_segments():
             segment = self._segments[number]
-            data = self._disk.read(number, 0, int(segment.size_bytes))
+            data = self._data_of(segment)
             size: i64 = len(data)
-            batch = find_batch(data, 0, self._log_id)
-            while batch is not None:
-                self._replay.apply(data, batch, segment, True)
-                at = batch.end
+            at: i64 = SEGMENT_HEADER_SIZE
+            while at < size:
                 batch = try_read_batch(data, at, self._log_id)
-                if batch is None and at < size:
-                    self._damaged(f"{segment_path(number)}: bytes at {at} are not what was written")
-                    self._keep_aside(number)
-                    batch = find_batch(data, at, self._log_id)
+                if batch is not None:
+                    self._replay.apply(data, batch, segment, True)
+                    at = batch.end
+                    continue
+                found = find_batch(data, at + 1, self._log_id)
+                until = found.offset if found is not None else size
+                self._not_as_written(number, data, at, until)
+                at = until
+
+    def _not_as_written(self, number: int, data: bytes, at: i64, until: i64) -> None:
+        described = describe_damage(data, at, self._names)
+        self._damaged(f"{segment_path(number)}: {until - at} bytes at {at} are not what was written{described}")
+        self._keep_aside(number)
 
     # The log
 
@@ -273,9 +280,7 @@ class _Recovery:
             segment.size_bytes = at
             return size
         until = found.offset if found is not None else size
-        described = describe_damage(data, at, self._names)
-        self._damaged(f"{segment_path(number)}: {until - at} bytes at {at} are not what was written{described}")
-        self._keep_aside(number)
+        self._not_as_written(number, data, at, until)
         return until
 
     def _is_end(self, number: int) -> bool:
