@@ -63,6 +63,9 @@ class LogReader:
             if batches.verdicts[at] == _UNKNOWN:
                 self._check(number, batches, at)
                 self._index(number, batches, end)
+                # What was damaged may begin sooner than was thought.
+                at = _last_before(batches.starts, begin)
+                continue
             if batches.verdicts[at] == _DAMAGED:
                 if damaged is None:
                     damaged = bytearray(block)
@@ -77,19 +80,20 @@ class LogReader:
         return block if damaged is None else bytes(damaged)
 
     def _check(self, number: int, batches: _Batches, at: i64) -> None:
+        if not self._is_intact(number, batches, at):
+            self._pass_damage(number, batches, at)
+
+    def _is_intact(self, number: int, batches: _Batches, at: i64) -> bool:
         start = batches.starts[at]
         end = batches.starts[at + 1] if at + 1 < len(batches.starts) else int(batches.end)
         data = self._disk.read(number, start, end - start)
-        if len(data) >= BATCH_HEADER_SIZE:
-            batch = try_read_batch(data, 0, BatchHeader(data, 0).log_id)
-            if batch is not None and batch.end == end - start:
-                batches.verdicts[at] = _INTACT
-                return
-        # Its size may be a lie too: look for the next one from here on.
-        del batches.starts[at:]
-        del batches.verdicts[at:]
-        batches.end = start
-        self._pass_damage(number, batches)
+        if len(data) < BATCH_HEADER_SIZE:
+            return False
+        batch = try_read_batch(data, 0, BatchHeader(data, 0).log_id)
+        if batch is None or batch.end != end - start:
+            return False
+        batches.verdicts[at] = _INTACT
+        return True
 
     def _index(self, number: int, batches: _Batches, until: i64) -> None:
         """Know all batches up to that offset, from one header to the next."""
@@ -98,7 +102,7 @@ class LogReader:
             if len(data) < BATCH_HEADER_SIZE:
                 return
             if not self._step(batches, data):
-                self._pass_damage(number, batches)
+                self._pass_damage(number, batches, len(batches.starts))
 
     def _step(self, batches: _Batches, data: bytes) -> bool:
         """All headers in this block, which begins where a batch should; False if none does."""
@@ -116,8 +120,19 @@ class LogReader:
             at = header.end
         return at > 0
 
-    def _pass_damage(self, number: int, batches: _Batches) -> None:
-        """No header here: what stands in front of the next intact batch is one damaged place."""
+    def _pass_damage(self, number: int, batches: _Batches, at_batch: i64) -> None:
+        """No intact one there: what stands in front of the next intact batch is one damaged place.
+
+        It begins sooner if the batches before have not been checked and are not intact: their sizes may be lies too.
+        """
+        while at_batch > 0 and batches.verdicts[at_batch - 1] == _UNKNOWN:
+            if self._is_intact(number, batches, at_batch - 1):
+                break
+            at_batch -= 1
+        if at_batch < len(batches.starts):
+            batches.end = batches.starts[at_batch]
+            del batches.starts[at_batch:]
+            del batches.verdicts[at_batch:]
         data = self._disk.read(number, int(batches.end), 1 << 40)
         found = None
         if len(data) >= BATCH_HEADER_SIZE:

@@ -192,9 +192,9 @@ class Confirming(Client):
         self.unconfirmed = {}
         self.call(commands.Confirm.Select, commands.Confirm.SelectOk, lambda _: None)
 
-    def publish(self, route: Route, is_persistent: bool, is_plain: bool = False) -> None:
+    def publish(self, route: Route, is_persistent: bool, is_plain: bool = False, dedup_id: str = "") -> None:
         self._tag += 1
-        self.unconfirmed[self._tag] = send_publish(self, route, is_persistent, is_plain)
+        self.unconfirmed[self._tag] = send_publish(self, route, is_persistent, is_plain, dedup_id)
 
     def on_confirm(self, delivery_tag: int, multiple: bool, is_ack: bool) -> None:
         tags = [delivery_tag]
@@ -217,11 +217,13 @@ class Confirming(Client):
         self.unconfirmed = {}
 
 
-def send_publish(client: Client, route: Route, is_persistent: bool, is_plain: bool) -> Publish:
+def send_publish(client: Client, route: Route, is_persistent: bool, is_plain: bool, dedup_id: str = "") -> Publish:
     source = client.source
     plan = client.world.plan
     size = source.randrange(0, plan.body_bytes_max)
     publish = client.ledger.attempt(client.name, route, is_persistent, size)
+    if dedup_id:
+        client.ledger.has_id(publish, dedup_id)
     if route.is_delayed:
         is_plain = True
         publish.delay_ms = source.choice((0, 20, 200, DELAY_MS_MAX))
@@ -238,7 +240,13 @@ def send_publish(client: Client, route: Route, is_persistent: bool, is_plain: bo
         publish.uid,
         "" if is_persistent else " (transient)",
         route.queues,
-        f", expiring after {expiration} ms" if expiration else f" in {publish.delay_ms} ms" if route.is_delayed else "",
+        f", expiring after {expiration} ms"
+        if expiration
+        else f" in {publish.delay_ms} ms"
+        if route.is_delayed
+        else f" with id {dedup_id}"
+        if dedup_id
+        else "",
     )
     client.send(
         wire.publish(
@@ -251,12 +259,17 @@ def send_publish(client: Client, route: Route, is_persistent: bool, is_plain: bo
             expiration,
             publish.is_mandatory,
             publish.delay_ms,
+            publish.dedup_id,
         )
     )
     return publish
 
 
 class Publisher(Confirming):
+    def __init__(self, spec: ClientSpec, world: World) -> None:
+        super().__init__(spec, world)
+        self._id_count = 0
+
     def act(self) -> None:
         source = self.source
         if source.random() < 0.02:
@@ -265,7 +278,19 @@ class Publisher(Confirming):
         if len(self.unconfirmed) > UNCONFIRMED_MAX:
             return
         for _ in range(source.choice((1, 1, 2, 4, 8))):
-            self.publish(source.choice(self.world.plan.routes), source.random() < 0.85)
+            route = source.choice(self.world.plan.routes)
+            if route.exchange == "" and route.queues and self.world.specs[route.queues[0]].dedups:
+                self.publish(route, True, True, self._dedup_id())
+            else:
+                self.publish(route, source.random() < 0.85)
+
+    def _dedup_id(self) -> str:
+        """A new one, or one of the last few again."""
+        source = self.source
+        if self._id_count == 0 or source.random() < 0.6:
+            self._id_count += 1
+            return f"{self.name}-{self._id_count}"
+        return f"{self.name}-{max(1, self._id_count - source.randrange(4))}"
 
 
 class Consumer(Client):
@@ -279,6 +304,8 @@ class Consumer(Client):
     def begin(self) -> None:
         if self.spec.no_ack:
             self.ledger.lossy[self.spec.queue] = None
+        if self.spec.timeout_ms:
+            self.ledger.leased[self.spec.queue] = None
         if self.spec.kind == GETTER:
             return
         if self.spec.prefetch:
@@ -293,6 +320,7 @@ class Consumer(Client):
             queue=self.spec.queue,
             consumer_tag="c",
             no_ack=self.spec.no_ack,
+            arguments=(("x-consumer-timeout", self.spec.timeout_ms),),
         )
 
     def ended(self, held: list[Copy]) -> None:
@@ -357,7 +385,7 @@ class Consumer(Client):
             tag, multiple, copies = self._choose()
             self._tell("requeues", copies)
             for copy in copies:
-                self.ledger.released(copy)
+                self.ledger.given_back(self.name, copy)
             self.send(wire.settle(CHANNEL, wire.NACK, tag, int(multiple) | 2))
 
     def _reject(self) -> None:
@@ -382,7 +410,7 @@ class Consumer(Client):
         self.is_ready = False
         said = self.unsure
         for copy in self.held.values():
-            self.ledger.released(copy)
+            self.ledger.released(self.name, copy)
         self.held = {}
         self.world.story.tell("{} closes its channel", self.name)
 

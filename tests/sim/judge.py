@@ -56,9 +56,7 @@ class Judge:
             where = f" nor in {','.join(copy.spec.dead_targets)}" if dead else ""
             why = "it was confirmed" if copy.publish.state == CONFIRMED else "it had survived a crash"
             self._ledger.violate("LOST", f"{copy.name} is not there{where}, and {why}", copy.publish.name)
-            # A dead letter has the same body, and its record may be the intact one.
-            may_die = any(self._ledger.specs[queue].dead_targets for queue in copy.publish.route.queues)
-            if copy.publish.uid in self._ledger.intact and not may_die:
+            if copy.publish.uid in self._ledger.intact:
                 self._ledger.violate("INTACT", f"{copy.name} is not there, and its bytes are", copy.publish.name)
 
     def _is_required(self, copy: Copy) -> bool:
@@ -69,6 +67,11 @@ class Judge:
             return False
         if copy.settle != NOT and (copy.settle_kind == ACK or not copy.spec.dead_targets):
             return False
+        if publish.dedup_id and not copy.is_known:
+            # One of those with its id is enough.
+            twins = [ledger.copies[twin.uid, copy.place] for twin in ledger.twins(publish)]
+            if any(self._is_possibly_there(twin) for twin in twins):
+                return False
         return self._survives(copy) and not self._is_overdue(copy)
 
     def _survives(self, copy: Copy) -> bool:

@@ -10,9 +10,10 @@ Known to be durable: the same connection got a reply afterwards that waits for t
     UNEXPECTED   came without having been published there, was refused or rolled back, is damaged, or transient from an earlier life
     ZOMBIE       came again although its settle was heard
     TWICE        came while somebody holds it, or is twice in one queue
+    DUPLICATE    came although another with the same deduplication id did, or was confirmed before it was sent
     BOTH         in a queue and in the queue for its dead letters
     HALF         a dead letter in one of its two queues only
-    EARLY        comes before its delay is over
+    EARLY        comes before its delay, or its wait for another try, is over
     ORDER        of one publisher and in one queue after a later one
     UNFLAGGED    came again without `redelivered`
     TX           a transaction done by half
@@ -22,6 +23,7 @@ Known to be durable: the same connection got a reply afterwards that waits for t
     CLOSED       the broker closed a channel or connection on a client that did nothing wrong
     STUCK        the node went quiet and something is still owed
     SPACE        a quiet disk holds more than twice what is live and two segments
+    ACCOUNTS     a segment holds more or less than the log believes
     INTACT       bytes went bad, and what was not hit is not served
     DAMAGE       recovery speaks of damage, or refuses, though the disk did nothing but stop
     BUG          an exception left the core, or made it close a connection with 541
@@ -48,7 +50,7 @@ ACK = "ack"
 REJECT = "reject"
 
 # What bad bytes on the disk excuse, once recovery has said that there were some.
-EXCUSED = ("LOST", "ZOMBIE", "BOTH", "HALF", "TX")
+EXCUSED = ("LOST", "ZOMBIE", "BOTH", "HALF", "TX", "DUPLICATE", "COUNT")
 
 
 class Violation(Exception):
@@ -72,6 +74,9 @@ class Publish:
         self.expiration_ms = -1
         # Below 0 if it goes straight into its queues.
         self.delay_ms = -1
+        # Its deduplication id; another one with the same that was confirmed before this one was sent.
+        self.dedup_id = ""
+        self.confirmed_twin = ""
         self.confirmed_ms = 0
         self.is_mandatory = False
         self.is_returned = False
@@ -93,6 +98,8 @@ class Copy:
         self.settle_life = 0
         # Whose word the settle is, as long as that connection stands.
         self.settler = ""
+        # Nacked, and not before then may it come again; below 0 if nothing is known.
+        self.not_before_ms = -1
         # Found after a crash, so it is durable, confirmed or not.
         self.is_known = False
 
@@ -134,11 +141,20 @@ class Ledger:
         self.intact: dict[int, None] = {}
         self.confirmed_count = 0
         self.delivered_count = 0
+        # Queues with consumers that have a timeout: what they hold may have gone back by itself, and a settle may have come
+        # too late. Deliveries of which one was over before it arrived come in any order.
+        self.leased: dict[str, None] = {}
         self._newest: dict[tuple[str, str, str], int] = {}
+        self._by_id: dict[str, list[Publish]] = {}
+        # Copies that wait for another try, as far as clients know, by who gave them back.
+        self._given_back: dict[str, list[Copy]] = {}
 
     def violate(self, kind: str, what: str, *words: str) -> None:
         if not self.is_damaged or kind not in EXCUSED:
             raise Violation(kind, what, words)
+
+    def is_leased(self, copy: Copy) -> bool:
+        return copy.spec.name in self.leased
 
     # Publishing
 
@@ -152,6 +168,17 @@ class Ledger:
         for queue in route.queues:
             self.copies[uid, queue] = Copy(publish, queue, self.specs[queue])
         return publish
+
+    def has_id(self, publish: Publish, dedup_id: str) -> None:
+        publish.dedup_id = dedup_id
+        for twin in self.twins(publish):
+            if twin.state == CONFIRMED:
+                publish.confirmed_twin = twin.name
+        self._by_id.setdefault(dedup_id, []).append(publish)
+
+    def twins(self, publish: Publish) -> list[Publish]:
+        """Others with the same deduplication id."""
+        return [each for each in self._by_id.get(publish.dedup_id, []) if each is not publish]
 
     def confirmed(self, publish: Publish) -> None:
         if publish.state != OPEN:
@@ -185,16 +212,21 @@ class Ledger:
         publish = copy.publish
         self.story.tell("{} gets m{} from {}{}", who, publish.uid, place, " (redelivered)" if redelivered else "")
         life = self.life
-        if copy.held_by:
+        if copy.held_by and not self.is_leased(copy):
             self.violate("TWICE", f"{copy.name} comes to {who} while {copy.held_by} holds it", publish.name)
         if copy.settler or copy.is_surely_settled(life):
             how = "durable" if copy.settle == DURABLE else "heard"
             self.violate("ZOMBIE", f"{copy.name} comes again, and its {copy.settle_kind} was {how}", publish.name)
         # What a dead letter or a delayed message becomes is a new message; a crash may undo that, and it becomes another.
         is_original = not copy.spec.is_target and publish.delay_ms < 0
-        if copy.is_seen and not redelivered and (copy.seen_life == life or is_original):
+        is_flagged = redelivered or self.is_leased(copy)
+        if copy.is_seen and not is_flagged and (copy.seen_life == life or is_original):
             self.violate("UNFLAGGED", f"{copy.name} comes again, and is not marked as redelivered", publish.name)
         self._judge_dead_letter(copy)
+        self._judge_twins(copy)
+        if self.story.now_ms < copy.not_before_ms:
+            self.violate("EARLY", f"{copy.name} comes before its next try is due", publish.name)
+        copy.not_before_ms = -1
         if self.story.now_ms < publish.sent_ms + publish.delay_ms:
             self.violate("EARLY", f"{copy.name} comes {publish.delay_ms} ms too early at the most", publish.name)
         if not redelivered and not copy.spec.max_priority and is_original:
@@ -207,8 +239,9 @@ class Ledger:
         copy.seen_life = life
         copy.seen_event = self.event
         copy.held_by = who
-        # Whatever was said of it has not been heard.
-        copy.settle = NOT
+        if not self.is_leased(copy):
+            # Whatever was said of it has not been heard.
+            copy.settle = NOT
         return copy
 
     def _attribute(self, queue: str, place: str, body: bytes, header: bytes) -> Copy:
@@ -252,31 +285,61 @@ class Ledger:
     def _judge_dead_letter(self, copy: Copy) -> None:
         if copy.spec.is_target:
             source = self.copies[copy.publish.uid, copy.place.partition("<")[2]]
-            if source.held_by:
+            if source.held_by and not self.is_leased(source):
                 self.violate("BOTH", f"{copy.name} comes while {source.held_by} holds the original", copy.publish.name)
             return
-        for dead in self.dead_copies(copy):
+        # With a timeout this one may be over, though it is the last to arrive.
+        for dead in self.dead_copies(copy) if not self.is_leased(copy) else []:
             if (dead.is_seen and dead.seen_life == self.life) or dead.settle == DURABLE or dead.held_by:
                 self.violate("BOTH", f"{copy.name} comes although it has come as {dead.name}", copy.publish.name)
+
+    def _judge_twins(self, copy: Copy) -> None:
+        publish = copy.publish
+        if not publish.dedup_id:
+            return
+        if publish.confirmed_twin:
+            what = f"{copy.name} comes although {publish.confirmed_twin} with the same id had been confirmed"
+            self.violate("DUPLICATE", what, publish.name, publish.confirmed_twin)
+        for twin in self.twins(publish):
+            other = self.copies[twin.uid, copy.place]
+            if other.is_seen and other.seen_life == self.life:
+                what = f"{copy.name} comes although {twin.name} with the same id has come"
+                self.violate("DUPLICATE", what, publish.name, twin.name)
 
     # Settling
 
     def settled(self, who: str, copy: Copy, kind: str) -> None:
         """The client has said ack, or reject without requeue; nobody knows whether it will be heard."""
-        copy.held_by = ""
+        if copy.held_by == who or not self.is_leased(copy):
+            copy.held_by = ""
+        if self.is_leased(copy) and copy.settle != NOT and copy.settle_kind == ACK:
+            # This one may be too late, and that one was not.
+            return
         copy.settle = MAYBE
         copy.settle_kind = kind
         copy.settle_life = self.life
-        copy.settler = who
+        copy.settler = "" if self.is_leased(copy) else who
 
-    def released(self, copy: Copy) -> None:
+    def released(self, who: str, copy: Copy) -> None:
         """It may come again: nack with requeue, or the end of a channel or connection."""
-        copy.held_by = ""
+        if copy.held_by == who:
+            copy.held_by = ""
+
+    def given_back(self, who: str, copy: Copy) -> None:
+        """By a nack."""
+        self.released(who, copy)
+        if copy.spec.retry_ms >= 0 and not self.is_leased(copy):
+            copy.not_before_ms = self.story.now_ms + copy.spec.retry_ms
+            self._given_back.setdefault(who, []).append(copy)
 
     def heard(self, copies: list[Copy], level: int) -> None:
         """The broker has handled these settles (HEARD), or they are on the disk (DURABLE)."""
         for copy in copies:
-            if copy.settle == NOT or (copy.settle_kind == REJECT and self._may_be_refused(copy)):
+            if (
+                copy.settle == NOT
+                or self.is_leased(copy)
+                or (copy.settle_kind == REJECT and self._may_be_refused(copy))
+            ):
                 continue
             copy.settle = max(copy.settle, level)
             copy.settle_life = self.life
@@ -294,6 +357,8 @@ class Ledger:
         for copy in unsure:
             if copy.settler == who:
                 copy.settler = ""
+        for copy in self._given_back.pop(who, []):
+            copy.not_before_ms = -1
         for key in [key for key in self._newest if key[0] == who]:
             del self._newest[key]
 

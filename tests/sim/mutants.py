@@ -17,10 +17,12 @@ from amqpd.broker import Broker
 from amqpd.channels.channel import Channel
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.session import Session
+from amqpd.queues.backlog import Backlog
 from amqpd.queues.queue import Queue
 from amqpd.store.batch import BATCH_MAGIC, BatchHeader
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.log import Log
+from amqpd.store.log_reader import LogReader
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.record import MOVE
 from amqpd.store.replay import Replay
@@ -54,14 +56,16 @@ class Patches:
 class Mutant:
     title: str
     put_in: Callable[[Patches], None]
+    # It shows only where bytes go bad.
+    rot: bool = False
 
 
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(title: str) -> Callable[[Callable[[Patches], None]], Callable[[Patches], None]]:
+def mutant(title: str, rot: bool = False) -> Callable[[Callable[[Patches], None]], Callable[[Patches], None]]:
     def register(put_in: Callable[[Patches], None]) -> Callable[[Patches], None]:
-        MUTANTS[put_in.__name__] = Mutant(title, put_in)
+        MUTANTS[put_in.__name__] = Mutant(title, put_in, rot)
         return put_in
 
     return register
@@ -69,15 +73,16 @@ def mutant(title: str) -> Callable[[Callable[[Patches], None]], Callable[[Patche
 
 def hunt(name: str, seeds_max: int) -> tuple[int, str]:
     """How many seeds it took and what was found, or "" if nothing was."""
+    rot = MUTANTS[name].rot
     for seed in range(seeds_max):
         patches = Patches()
         MUTANTS[name].put_in(patches)
         try:
-            violation = World(draw(seed)).violation()
+            violation = World(draw(seed, rot)).violation()
         finally:
             patches.undo()
         # What goes wrong without the bug too is another one.
-        if violation is not None and World(draw(seed)).violation() is None:
+        if violation is not None and World(draw(seed, rot)).violation() is None:
             return seed + 1, str(violation)
     return seeds_max, ""
 
@@ -171,7 +176,7 @@ def checkpoint_ahead(patches: Patches) -> None:
 
 @mutant("only the first half of a batch is replayed")
 def replay_half(patches: Patches) -> None:
-    size_of = amqpd.store.replay._size_of
+    size_of = amqpd.store.replay.record_size
 
     def make(old: Any) -> Any:
         def apply(self: Replay, data: bytes, batch: BatchHeader, segment: Any, bodies_only: bool) -> None:
@@ -241,9 +246,10 @@ def lose_the_move(patches: Patches) -> None:
         return write_message
 
     def make_move(old: Any) -> Any:
-        def append_move(self: Log, message: Any) -> None:
-            old(self, message)
+        def append_move(self: Log, queue_id: int, message: Any) -> Any:
+            moved = old(self, queue_id, message)
             self._record_count -= 1
+            return moved
 
         return append_move
 
@@ -274,7 +280,7 @@ def dead_letter_in_two_batches(patches: Patches) -> None:
 
     def make(old: Any) -> Any:
         def bury(self: Queue, entry: Any) -> None:
-            late.append((self._agenda, lambda: old(self, entry)))
+            late.append((self.agenda, lambda: old(self, entry)))
 
         return bury
 
@@ -320,3 +326,75 @@ def queue_id_twice(patches: Patches) -> None:
 
     patches.wrap(Changes, "delete_queue", make_delete)
     patches.wrap(Changes, "next_queue_id", make_next)
+
+
+@mutant("a purge does not settle what is on disk only")
+def purge_without_pages(patches: Patches) -> None:
+    patches.wrap(Log, "settle_page", lambda old: lambda self, queue_id, page, is_alone: self.release_page(page))
+
+
+@mutant("a checkpoint forgets what is on disk only")
+def checkpoint_forgets_pages(patches: Patches) -> None:
+    patches.wrap(CheckpointBuilder, "add_page", lambda old: lambda self, queue_id, page: None)
+
+
+@mutant("the move of a page is not logged")
+def lose_the_move_of_a_page(patches: Patches) -> None:
+    moving: list[bool] = []
+
+    def make_move(old: Any) -> Any:
+        def move(self: Backlog, chunk: Any, read: Any) -> None:
+            moving.append(True)
+            old(self, chunk, read)
+            moving.clear()
+
+        return move
+
+    def make_write(old: Any) -> Any:
+        def write_message(writer: Any, kind: int, message: Any, queue_ids: bytes) -> None:
+            if not moving:
+                old(writer, kind, message, queue_ids)
+
+        return write_message
+
+    def make_append(old: Any) -> Any:
+        def append_move(self: Log, queue_id: int, message: Any) -> Any:
+            moved = old(self, queue_id, message)
+            if moving:
+                self._record_count -= 1
+            return moved
+
+        return append_move
+
+    patches.wrap(Backlog, "_move", make_move)
+    patches.wrap(amqpd.store.log, "write_message", make_write)
+    patches.wrap(Log, "append_move", make_append)
+
+
+@mutant("what comes back while a checkpoint is made is not in it")
+def checkpoint_misses_requeue(patches: Patches) -> None:
+    patches.wrap(Queue, "_list", lambda old: lambda self, entry: None)
+
+
+@mutant("a chunk leaves memory before it is durable")
+def page_before_durable(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def put_on_disk(self: Backlog) -> None:
+            log = self._agenda.log
+            mark, log.synced_mark = log.synced_mark, FOREVER
+            old(self)
+            log.synced_mark = mark
+
+        return put_on_disk
+
+    patches.wrap(Backlog, "_put_on_disk", make)
+
+
+@mutant("what is read back is not checked", rot=True)
+def read_unchecked(patches: Patches) -> None:
+    patches.wrap(LogReader, "_without_damage", lambda old: lambda self, number, batches, block, begin, size: block)
+
+
+@mutant("deduplication ids are not logged")
+def forget_dedup_ids(patches: Patches) -> None:
+    patches.wrap(Log, "append_dedup", lambda old: lambda self, queue_id, noted_ms, ttl_ms, dedup_id: None)

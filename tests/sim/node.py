@@ -8,6 +8,7 @@ NodeStopped, after which this life is over.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from amqpd.base.limits import Limits
@@ -105,9 +106,8 @@ class Node:
         self._batch: Batch | None = None
         self._writer_state = IDLE
         self.is_full = False
-        # Bytes on the disk may have gone bad, and a queue has said so.
-        self.may_lose = False
-        self.has_lost = False
+        # Who hears that a queue has lost a message.
+        self.on_loss: Callable[[str], None] | None = None
         self._jobs: list[Checkpoint | list[int]] = []
         self._reports: list[tuple[Checkpoint, bool]] = []
         self._log_reader = LogReader(disk)
@@ -171,7 +171,7 @@ class Node:
             for line in notices:
                 if "internal error" in line:
                     raise Violation("BUG", line)
-                if "has lost a message" in line:
+                if "has lost a message" in line and self.on_loss is not None:
                     self.on_loss(line)
             notices.clear()
 
@@ -311,6 +311,7 @@ class Node:
         if not self._reads:
             return
         read = self._reads.pop(source.randrange(len(self._reads)))
+        # What a page was made of is durable: nothing that the writer does to the same segment meanwhile matters.
         for page, ranges in zip(read.pages, read.ranges, strict=True):
             read.blocks.append(self._blocks(int(page.segment.number), ranges))
         self._done_reads.append(read)

@@ -60,11 +60,11 @@ class Owner(Confirming):
         elif slot.exists is False:
             self._declare(slot)
         elif draw < 0.45:
-            for _ in range(source.randrange(1, 6)):
+            for _ in range(source.choice((1, 3, 5, 25))):
                 self.publish(Route("", slot.name, (slot.place,)), source.random() < 0.9, True)
-        elif draw < 0.7:
+        elif draw < 0.65:
             self._get(slot)
-        elif draw < 0.76:
+        elif draw < 0.71:
             self.probe(slot.name, ())
         elif draw < 0.84:
             self._purge(slot)
@@ -133,7 +133,7 @@ class Owner(Confirming):
         self.ledger.gone[slot.place] = None
         self.world.story.tell("{} deletes {}", self.name, slot.place)
         for tag in [tag for tag, copy in self.held.items() if copy.place == slot.place]:
-            self.ledger.released(self.held.pop(tag))
+            self.ledger.released(self.name, self.held.pop(tag))
 
         def deleted(_: Any) -> None:
             slot.exists = False

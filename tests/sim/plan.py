@@ -25,6 +25,8 @@ CHECKPOINT_FAILS = "checkpoint fails"
 FULL = "full"
 SLOW = "slow disk"
 READ_FAILS = "read fails"
+# Limits and times that nothing ever comes near, for all queues, or no more of them.
+POLICY = "policy"
 CUT = "cut"
 # Trouble that comes with the next crash.
 ROT_CHECKPOINT = "rot checkpoint"
@@ -32,6 +34,10 @@ ROT_CHECKPOINT = "rot checkpoint"
 # The exchange that takes its time, and how long at the most.
 DELAYING = "del"
 DELAY_MS_MAX = 1500
+# No message that came back waits longer.
+RETRY_MS_MAX = 600
+# Longer than any run.
+DEDUP_WINDOW_MS = 3_600_000
 
 PUBLISHER = "publisher"
 CONSUMER = "consumer"
@@ -50,9 +56,16 @@ class QueueSpec:
     dead_key: str = ""
     dead_targets: tuple[str, ...] = ()
     max_length: int = -1
+    max_bytes: int = -1
     refuses: bool = False
     delivery_limit: int = -1
     max_priority: int = 0
+    # What comes back waits so long at the first time, twice as long at the second, and so on up to RETRY_MS_MAX; below 0
+    # for not at all. Only what a client did not want, or whatever comes back?
+    retry_ms: int = -1
+    retry_type: str = "failed"
+    # Of messages with the same id only the first is taken.
+    dedups: bool = False
     # Only dead letters come here.
     is_target: bool = False
 
@@ -66,17 +79,29 @@ class QueueSpec:
                 found.append(("x-dead-letter-routing-key", self.dead_key))
         if self.max_length >= 0:
             found.append(("x-max-length", self.max_length))
+        if self.max_bytes >= 0:
+            found.append(("x-max-length-bytes", self.max_bytes))
         if self.refuses:
             found.append(("x-overflow", "reject-publish"))
         if self.delivery_limit >= 0:
             found.append(("x-delivery-limit", self.delivery_limit))
         if self.max_priority:
             found.append(("x-max-priority", self.max_priority))
+        if self.retry_ms >= 0:
+            found.append(("x-retry-initial-ms", self.retry_ms))
+            found.append(("x-retry-max-ms", RETRY_MS_MAX))
+            found.append(("x-delayed-retry-type", self.retry_type))
+        if self.dedups:
+            found.append(("x-dedup-window-ms", DEDUP_WINDOW_MS))
         return tuple(found)
 
     def drops(self) -> bool:
         """May a message leave without a settle and without going somewhere else? (Its TTL apart.)"""
-        return self.dead_exchange is None and ((self.max_length >= 0 and not self.refuses) or self.delivery_limit >= 0)
+        return self.dead_exchange is None and (self.is_cut() or self.delivery_limit >= 0)
+
+    def is_cut(self) -> bool:
+        """Does something leave it when it is too long?"""
+        return (self.max_length >= 0 or self.max_bytes >= 0) and not self.refuses
 
 
 @dataclass(frozen=True)
@@ -96,6 +121,8 @@ class ClientSpec:
     prefetch: int = 0
     no_ack: bool = False
     heartbeat_s: int = 0
+    # What a consumer has not settled after so long goes back; 0 for never.
+    timeout_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,7 +198,7 @@ def draw(seed: int, rot: bool = False) -> Plan:
         audit_percent=source.choice((20, 50, 80)),
         # A start that is cut short may have mended, and not yet said, what had gone bad.
         crash_again_percent=0 if rot else source.choice((0, 0, 30)),
-        leap_percent=source.choice((1, 4, 10)),
+        leap_percent=source.choice((1, 4, 10, 30)),
         depth=_depth(source),
         rot=rot,
     )
@@ -200,8 +227,16 @@ def _queues(source: random.Random) -> tuple[QueueSpec, ...]:
         found.append(QueueSpec("p1", max_priority=3))
     if source.random() < 0.3:
         found.append(QueueSpec("ttl1", ttl_ms=source.choice((50, 300, 2000))))
+    if source.random() < 0.35:
+        limit = source.choice((-1, -1, 2))
+        retry = {"retry_ms": source.choice((5, 100, 500)), "retry_type": source.choice(("failed", "all"))}
+        found.append(QueueSpec("r1", delivery_limit=limit, **retry))  # type: ignore[arg-type]
+    if source.random() < 0.35:
+        found.append(QueueSpec("u1", dedups=True))
     if source.random() < 0.25:
-        found.append(QueueSpec("max1", max_length=source.randrange(1, 8)))
+        found.append(QueueSpec("max1", max_length=source.choice((1, 4, 7, 20))))
+    if source.random() < 0.25:
+        found.append(QueueSpec("bytes1", max_bytes=source.choice((200, 1000, 5000)), refuses=source.random() < 0.5))
     if source.random() < 0.3:
         found.append(QueueSpec("full1", max_length=source.randrange(1, 8), refuses=True))
     if source.random() < 0.7:
@@ -222,8 +257,10 @@ def _dead_letter_queues(source: random.Random) -> list[QueueSpec]:
     found = [QueueSpec("s1", **dead)]  # type: ignore[arg-type]
     reasons = [
         {"ttl_ms": source.choice((50, 300, 2000))},
-        {"max_length": source.randrange(1, 6)},
+        {"max_length": source.choice((1, 3, 5, 20))},
+        {"max_bytes": source.choice((100, 1000, 4000))},
         {"delivery_limit": source.randrange(0, 3)},
+        {"delivery_limit": source.randrange(0, 3), "retry_ms": 50},
     ]
     for number in range(source.randrange(0, 3)):
         found.append(QueueSpec(f"s{number + 2}", **dead, **source.choice(reasons)))  # type: ignore[arg-type]
@@ -276,6 +313,7 @@ def _clients(source: random.Random, queues: tuple[QueueSpec, ...]) -> tuple[Clie
                 prefetch=source.choice((0, 1, 3, 10)),
                 no_ack=source.random() < 0.1,
                 heartbeat_s=source.choice((0, 0, 0, 1)),
+                timeout_ms=source.choice((0, 0, 0, 100, 1000)) if kind == CONSUMER else 0,
             )
         )
     if source.random() < 0.6:
@@ -306,6 +344,8 @@ def _troubles(source: random.Random, steps: int) -> tuple[Trouble, ...]:
             found.append(Trouble(slow.step + source.randrange(1, slow.number + 1), POWER))
     for _ in range(source.choice((0, 0, 1, 3))):
         found.append(Trouble(source.randrange(5, steps), READ_FAILS))
+    for _ in range(source.choice((0, 0, 0, 2, 4))):
+        found.append(Trouble(source.randrange(5, steps), POLICY, source.randrange(4)))
     for _ in range(source.randrange(0, 4)):
         found.append(Trouble(source.randrange(5, steps), CUT, source.randrange(0, 100)))
     return tuple(sorted(found, key=lambda each: (each.step, each.kind, each.number)))

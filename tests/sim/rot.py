@@ -25,7 +25,7 @@ def rot(disk: SimDisk, source: random.Random, story: Story) -> bool:
         if not data:
             continue
         at = source.randrange(len(data))
-        kind = source.choice(("a bit flips", "a sector is zeroed", "the end is gone", "a piece is there twice"))
+        kind = source.choice(("a bit flips", "a sector is zeroed", "the end is gone", "a write went astray"))
         if kind == "a bit flips":
             data[at] ^= 1 << source.randrange(8)
         elif kind == "a sector is zeroed":
@@ -35,7 +35,8 @@ def rot(disk: SimDisk, source: random.Random, story: Story) -> bool:
         elif kind == "the end is gone":
             del data[at:]
         else:
-            data[at:at] = data[max(0, at - 100) : at]
+            piece = data[max(0, at - 100) : at][: len(data) - at]
+            data[at : at + len(piece)] = piece
         disk.segments[number] = SimFile(data, data)
         story.tell("! in segment {} {} at {}", number, kind, at)
     if disk.checkpoints and source.random() < 0.15:
@@ -48,8 +49,8 @@ def rot(disk: SimDisk, source: random.Random, story: Story) -> bool:
     return False
 
 
-def intact(disk: SimDisk, publishes: list[Publish]) -> dict[int, None]:
-    """The publishes that stand in some batch whose checksum holds."""
+def whole_counts(disk: SimDisk, publishes: list[Publish]) -> dict[int, int]:
+    """How often each publish stands in a batch whose checksum holds."""
     whole = []
     for number in disk.segment_numbers():
         data = bytes(disk.segments[number].cache)
@@ -58,4 +59,5 @@ def intact(disk: SimDisk, publishes: list[Publish]) -> dict[int, None]:
             whole.append(data[batch.records_offset : batch.end])
             batch = find_batch(data, batch.end, LOG_ID)
     records = b"".join(whole)
-    return {publish.uid: None for publish in publishes if publish.body in records}
+    counts = {publish.uid: records.count(publish.body) for publish in publishes}
+    return {uid: count for uid, count in counts.items() if count > 0}

@@ -58,6 +58,7 @@ def publish(
     expiration: str = "",
     is_mandatory: bool = False,
     delay_ms: int = -1,
+    dedup_id: str = "",
     frame_max: int = 4096,
 ) -> bytes:
     payload = PUBLISH + short(exchange) + short(routing_key) + (b"\x01" if is_mandatory else b"\x00")
@@ -66,6 +67,13 @@ def publish(
     if delay_ms >= 0:
         flags |= 0x2000
         properties = b"\x00\x00\x00\x0d\x07x-delayI" + delay_ms.to_bytes(4, "big") + properties
+    elif dedup_id:
+        flags |= 0x2000
+        properties = (
+            b"\x00\x00\x00%c\x0ax-dedup-idS\x00\x00\x00%c" % (len(dedup_id) + 16, len(dedup_id))
+            + dedup_id.encode()
+            + properties
+        )
     if priority:
         flags |= 0x0800
         properties += bytes([priority])

@@ -16,7 +16,9 @@ from collections.abc import Callable
 from amqpd.base.errors import Corrupt
 from amqpd.base.limits import Limits
 from amqpd.store.segment import UnknownFormat
+from amqpd.vhosts.policies import checked_policy
 from tests.sim import plan as plans
+from tests.sim.accounts import miscounted
 from tests.sim.auditor import Auditor, Setup
 from tests.sim.clients import Client, Confirming, Consumer, Publisher, TxClient
 from tests.sim.disk import PowerLoss, SimDisk
@@ -24,7 +26,7 @@ from tests.sim.ledger import Ledger, Violation
 from tests.sim.node import Link, Node, NodeStopped, chunk
 from tests.sim.owner import Owner
 from tests.sim.plan import Plan, QueueSpec, Trouble
-from tests.sim.rot import intact, rot
+from tests.sim.rot import rot, whole_counts
 from tests.sim.story import Story
 from tests.sim.topology import MemoryTopology
 
@@ -50,11 +52,22 @@ FAILS = {
 }
 
 
+# Whatever they are, nobody notices, but the core has other work.
+POLICIES: tuple[dict[str, int], ...] = (
+    {},
+    {"max-length-bytes": 1 << 30},
+    {"message-ttl": 3_600_000},
+    {"message-ttl": 3_000_000, "max-length": 1 << 20},
+)
+
+
 class Refused(Exception):
     """The bytes on the disk are too bad to start with, and the node says so."""
 
 
 ROUNDS_MAX = 3000
+# Steps from one count of what segments hold to the next.
+COUNT_EVERY = 8
 QUIET_MS = 12_000
 
 
@@ -76,6 +89,7 @@ class World:
         self._is_rotting = False
         self._rotted: list[int] = []
         self._has_checkpoint_rotted = False
+        self._hit: dict[int, None] = {}
         self._house_runs = False
         self._step = 0
         self.crash_count = 0
@@ -131,6 +145,7 @@ class World:
         auditor.look()
         left_bytes = auditor.finish(self._source.choice((0, 0, 3, 10)))
         self.pass_time(QUIET_MS)
+        self.judge_accounts()
         if self._is_all_known():
             self._judge_space(left_bytes)
         self.crash(plans.POWER)
@@ -194,6 +209,13 @@ class World:
         self.node.end()
         self._run_threads()
         self._reach_clients()
+        if self._step % COUNT_EVERY == 0:
+            self.judge_accounts()
+
+    def judge_accounts(self) -> None:
+        what = miscounted(self.node.broker)
+        if what:
+            raise Violation("ACCOUNTS", what)
 
     def _arrive(self) -> None:
         network = self._network
@@ -241,7 +263,9 @@ class World:
             node.report_house()
 
     def _between(self) -> None:
-        """The writer's thread is between two effects: the house's may run."""
+        """The writer's thread is between two effects: the others may run."""
+        if self._threads.random() < 0.1:
+            self.node.read(self._threads)
         if not self._house_runs and self._threads.random() < 0.15:
             self._house_runs = True
             try:
@@ -314,6 +338,8 @@ class World:
             self.disk.capacity_bytes = self.disk.used_bytes() + self._source.randrange(2000)
             self.topology.is_full = self._source.random() < 0.5
             self._full_until = self._step + trouble.number
+        elif kind == plans.POLICY:
+            self._set_policy(POLICIES[trouble.number])
         elif kind == plans.ROT_CHECKPOINT:
             self._is_rotting = True
         elif kind in POWER_IN:
@@ -323,6 +349,15 @@ class World:
             self.disk.fail_next[FAILS[kind]] = errno.EIO
         else:
             self.crash(kind)
+
+    def _set_policy(self, definition: dict[str, int]) -> None:
+        self.story.tell("! the policy is {}", definition or "gone")
+        self.node.begin()
+        if definition:
+            self.node.broker.set_policy(checked_policy("/", "all", ".*", 0, "queues", definition, False))
+        else:
+            self.node.broker.delete_policy("/", "all", False)
+        self.node.end()
 
     def _end_full(self) -> None:
         self._full_until = -1
@@ -349,11 +384,24 @@ class World:
         self.disk.heal()
         self._end_full()
         self._rot_checkpoint()
-        if self.plan.rot and rot(self.disk, self._source, self.story):
-            self._has_checkpoint_rotted = True
+        if self.plan.rot:
+            self._rot()
         self.ledger.new_life(kind == plans.CLEAN_STOP)
         self.story.now_ms += self._source.randrange(3000)
         self._recover(clean_position)
+
+    def _rot(self) -> None:
+        """What stands somewhere and was hit nowhere has to be served; a copy that was hit may be the one that counts."""
+        before = whole_counts(self.disk, self.ledger.publishes)
+        if rot(self.disk, self._source, self.story):
+            self._has_checkpoint_rotted = True
+        after = whole_counts(self.disk, self.ledger.publishes)
+        for uid, count in before.items():
+            if after.get(uid, 0) < count:
+                self._hit[uid] = None
+        # Where a moved message is, only a checkpoint knows.
+        is_whole = not self._has_checkpoint_rotted
+        self.ledger.intact = {uid: None for uid in after if is_whole and uid not in self._hit}
 
     def _last_words(self) -> None:
         """What the node had given to the network still arrives, or some of it."""
@@ -407,6 +455,7 @@ class World:
                 clean_position = -1
         self.disk.power_after = -1
         self.disk.between = self._between
+        self.judge_accounts()
         self._set_up(False)
         if self._source.randrange(100) < self.plan.audit_percent:
             auditor = Auditor(self, True)
@@ -415,10 +464,6 @@ class World:
 
     def _start(self, clean_position: int) -> None:
         life = self.ledger.life
-        # A message that was moved is only known by a checkpoint.
-        if self.plan.rot:
-            publishes = [] if self._has_checkpoint_rotted else self.ledger.publishes
-            self.ledger.intact = intact(self.disk, publishes)
         try:
             depth = self.plan.depth
             self.node = Node(self.disk, self.topology, self.story, self._limits, depth, life, clean_position)
@@ -428,7 +473,7 @@ class World:
             raise Violation("DAMAGE", f"the node can't start: {damage}") from damage
         except UnknownFormat as damage:
             raise Violation("DAMAGE", f"the node can't start: {damage}") from damage
-        self.node.may_lose = self.plan.rot
+        self.node.on_loss = self._on_loss
         report = self.node.recovered.report
         self.story.tell(
             "* recovered: {} messages in queues from checkpoint {} and {} batches",
@@ -442,6 +487,13 @@ class World:
             self.ledger.is_damaged = True
         elif report.damage:
             raise Violation("DAMAGE", "; ".join(report.damage))
+
+    def _on_loss(self, notice: str) -> None:
+        """A queue gives up a message that the disk does not have any more as it was written."""
+        self.story.tell("* the node says: {}", notice)
+        if not self.plan.rot:
+            raise Violation("DAMAGE", notice)
+        self.ledger.is_damaged = True
 
     def owned_queues(self) -> list[tuple[str, str]]:
         return [

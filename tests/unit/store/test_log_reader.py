@@ -110,3 +110,16 @@ def test_any_byte_of_a_header_may_lie_and_other_batches_are_read(number: int) ->
             ):
                 gone = [index for index, block in enumerate(blocks) if block != intact[index]]
                 assert gone == [3 * number, 3 * number + 1, 3 * number + 2], (at, value)
+
+
+@pytest.mark.parametrize("first_read", [3, 5, 8])
+def test_a_size_that_lies_is_found_out_when_what_it_leads_to_is_read_first(first_read: int) -> None:
+    """It leads into the middle of the next batch, and is not looked at itself before that."""
+    bench = Bench(3)
+    intact = [bench.content()[offset : offset + size] for offset, size in bench.ranges]
+    first = bench.content().index(b"AQB1")
+    bench.damage(first + 48, (bench.ranges[4][0] + 10 - first - 68).to_bytes(8, "little"))
+    reader = LogReader(bench.disk)
+    assert reader.read(1, [bench.ranges[first_read]]) == [intact[first_read]]
+    blocks = reader.read(1, bench.ranges)
+    assert [index for index, block in enumerate(blocks) if block != intact[index]] == [0, 1, 2]
