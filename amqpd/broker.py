@@ -179,6 +179,7 @@ class Broker:
         if agenda.wheel.count > 0:
             agenda.wheel.advance(monotonic_ms)
             self._finish()
+        self._note_changes()
         self._caretaker.step()
         if monotonic_ms - self._ticked_ms < TICK_MS:
             return
@@ -229,7 +230,13 @@ class Broker:
 
     def begin_checkpoint(self) -> None:
         """A checkpoint at once: it is `durable_checkpoint` when the disk has what it speaks of."""
+        self._note_changes()
         self._caretaker.take_whole()
+
+    def _note_changes(self) -> None:
+        """A checkpoint does without a queue that was deleted, so it counts only once the deletion is durable."""
+        if self.changes.pending:
+            self._log.dirty = True
 
     def durable_checkpoint(self) -> Checkpoint | None:
         """A checkpoint that may be written now; the caller writes it and reports `checkpoint_written` or `_failed`."""

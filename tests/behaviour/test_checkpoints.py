@@ -78,3 +78,20 @@ def test_a_dead_letter_that_is_refused_in_the_turn_of_a_checkpoint_is_in_it() ->
     assert checkpoint is not None
     assert consumer.is_closed
     assert message_count_of(checkpoint) == 11
+
+
+def test_a_checkpoint_without_a_deleted_queue_waits_until_its_deletion_is_durable() -> None:
+    """Or the power could bring the queue back, and not what was in it."""
+    broker = with_small_segments()
+    client = broker.connect()
+    client.declare("q", durable=True)
+    client.publish("q", b"once", properties=PERSISTENT)
+    broker.hold_syncs = True
+    client.send(1, new_method(commands.Queue.Delete, queue="q"))
+    broker.broker.begin_checkpoint()
+    assert broker.broker.durable_checkpoint() is None
+    broker.hold_syncs = False
+    broker.settle()
+    checkpoint = broker.broker.durable_checkpoint()
+    assert checkpoint is not None
+    assert message_count_of(checkpoint) == 0
