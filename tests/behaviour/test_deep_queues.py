@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pamqp import commands
 
+from amqpd.queues.backlog import Depth
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.policies import checked_policy
 from amqpd.wire.field_table import encode_table
@@ -16,15 +17,26 @@ from tests.behaviour.harness import PERSISTENT, BrokerHarness, Client, Received,
 from tests.fakes.faulty_disk import FakeFile, FaultyDisk
 from tests.fakes.restart import restarted, restarted_on
 
+# A fifth of the real one, so that a fifth of the messages makes a queue as deep.
+CHUNK_COUNT = 50
+DEPTH = Depth(head_count=CHUNK_COUNT, chunk_count=CHUNK_COUNT)
+BURST_COUNT = 20
 # So many queues are deep besides: then a queue keeps as little in memory as it can.
 OTHERS = 10_000
-# What a queue may keep then: its head, and a few chunks of 256.
-RESIDENT_MAX = 1024 + 5 * 256
+
+
+def resident_max(chunk_count: int) -> int:
+    """What a queue may keep then: its head, and a few chunks."""
+    return 6 * chunk_count
 
 
 @pytest.fixture
 def broker() -> BrokerHarness:
-    harness = BrokerHarness(segment_bytes=400_000)
+    return new_broker(80_000, DEPTH)
+
+
+def new_broker(segment_bytes: int, depth: Depth) -> BrokerHarness:
+    harness = BrokerHarness(segment_bytes=segment_bytes, depth=depth)
     harness.broker.agenda.deep_count = OTHERS
     return harness
 
@@ -43,9 +55,9 @@ def publish_frames(number: int, queue: str, properties: bytes, channel: int = 1)
 
 
 def fill(client: Client, count: int, queue: str = "q", first: int = 0, properties: bytes = PERSISTENT) -> list[bytes]:
-    """In bursts of 100, each of which is durable before the next."""
-    for at in range(first, first + count, 100):
-        end = min(at + 100, first + count)
+    """In bursts, each of which is durable before the next."""
+    for at in range(first, first + count, BURST_COUNT):
+        end = min(at + BURST_COUNT, first + count)
         client.send_bytes(b"".join(publish_frames(number, queue, properties) for number in range(at, end)))
     return [body_of(number) for number in range(first, first + count)]
 
@@ -59,7 +71,7 @@ def message_count(client: Client, queue: str = "q") -> int:
     return int(client.declare(queue, passive=True).message_count)
 
 
-def consume(client: Client, queue: str = "q", no_ack: bool = False, prefetch: int = 300) -> None:
+def consume(client: Client, queue: str = "q", no_ack: bool = False, prefetch: int = 60) -> None:
     client.call(1, new_method(commands.Basic.Qos, prefetch_count=prefetch))
     client.call(1, new_method(commands.Basic.Consume, queue=queue, consumer_tag="c", no_ack=no_ack))
 
@@ -95,12 +107,20 @@ def live_counts(broker: BrokerHarness) -> tuple[int, int]:
     return sum(int(each.live_count) for each in segments), sum(int(each.live_bytes) for each in segments)
 
 
-def test_twenty_thousand_messages_are_few_in_memory_and_come_in_order(broker: BrokerHarness, client: Client) -> None:
+@pytest.mark.parametrize(
+    "count, segment_bytes, depth",
+    [(4000, 80_000, DEPTH), pytest.param(20_000, 400_000, Depth(), marks=pytest.mark.slow)],
+)
+def test_thousands_of_messages_are_few_in_memory_and_come_in_order(
+    count: int, segment_bytes: int, depth: Depth
+) -> None:
+    broker = new_broker(segment_bytes, depth)
+    client = broker.connect()
     declare(client)
-    published = fill(client, 20_000)
+    published = fill(client, count)
     queue = queue_of(broker)
-    assert len(queue.ready.entries()) <= RESIDENT_MAX
-    assert message_count(client) == 20_000
+    assert len(queue.ready.entries()) <= resident_max(int(depth.chunk_count))
+    assert message_count(client) == count
     assert bodies(drain(client)) == published
     assert broker.read_count > 50
     assert message_count(client) == 0
@@ -110,12 +130,12 @@ def test_twenty_thousand_messages_are_few_in_memory_and_come_in_order(broker: Br
 
 def test_what_is_consumed_while_it_is_published_comes_in_order(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    published = fill(client, 4000)
+    published = fill(client, 800)
     other = broker.connect()
-    consume(other, prefetch=500)
+    consume(other, prefetch=100)
     found: list[Received] = []
-    for at in range(4000, 9000, 500):
-        published += fill(client, 500, first=at)
+    for at in range(800, 1800, 100):
+        published += fill(client, 100, first=at)
         batch = deliveries(other)
         found += batch
         other.send(1, new_method(commands.Basic.Ack, delivery_tag=batch[-1].method.delivery_tag, multiple=True))
@@ -131,7 +151,7 @@ def test_what_is_consumed_while_it_is_published_comes_in_order(broker: BrokerHar
 
 def test_a_consumer_without_acks_gets_everything_too(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    published = fill(client, 6000)
+    published = fill(client, 1200)
     consume(client, no_ack=True)
     assert bodies(deliveries(client)) == published
     assert live_counts(broker) == (0, 0)
@@ -139,10 +159,10 @@ def test_a_consumer_without_acks_gets_everything_too(broker: BrokerHarness, clie
 
 def test_a_get_waits_for_a_message_on_disk_and_is_answered(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    published = fill(client, 4000)
+    published = fill(client, 800)
     broker.hold_reads = True
     get_cold(client)
-    next_body = published[4000 - message_count(client)]
+    next_body = published[800 - message_count(client)]
     client.send(1, new_method(commands.Basic.Get, queue="q"))
     broker.advance(1000)
     assert client.received == []
@@ -154,7 +174,7 @@ def test_a_get_waits_for_a_message_on_disk_and_is_answered(broker: BrokerHarness
 
 def test_replies_keep_their_order_around_a_get_that_waits(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    fill(client, 4000)
+    fill(client, 800)
     broker.hold_reads = True
     get_cold(client)
     get = method_frame(1, new_method(commands.Basic.Get, queue="q", no_ack=True))
@@ -181,10 +201,10 @@ def test_replies_keep_their_order_around_a_get_that_waits(broker: BrokerHarness,
 
 def test_two_clients_may_wait_for_the_same_message(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    published = fill(client, 4000)
+    published = fill(client, 800)
     broker.hold_reads = True
     get_cold(client)
-    rest = published[4000 - message_count(client) :]
+    rest = published[800 - message_count(client) :]
     clients = [client, broker.connect(), broker.connect()]
     for each in clients:
         each.send(1, new_method(commands.Basic.Get, queue="q", no_ack=True))
@@ -197,7 +217,7 @@ def test_two_clients_may_wait_for_the_same_message(broker: BrokerHarness, client
 
 def test_a_get_that_waits_is_answered_when_there_is_nothing_to_be_read(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    fill(client, 4000)
+    fill(client, 800)
     broker.hold_reads = True
     get_cold(client)
     client.send(1, new_method(commands.Basic.Get, queue="q"))
@@ -215,7 +235,7 @@ def test_a_get_that_waits_is_answered_when_the_queue_is_emptied(
     broker: BrokerHarness, client: Client, end: str
 ) -> None:
     declare(client)
-    fill(client, 4000)
+    fill(client, 800)
     other = broker.connect()
     broker.hold_reads = True
     get_cold(client)
@@ -237,12 +257,12 @@ def test_a_get_that_waits_is_answered_when_the_queue_is_emptied(
 @pytest.mark.parametrize("method", [commands.Queue.Purge, commands.Queue.Delete])
 def test_a_deep_queue_is_emptied_at_once(broker: BrokerHarness, client: Client, method: type) -> None:
     declare(client)
-    fill(client, 6000)
-    assert client.call(1, new_method(method, queue="q")).message_count == 6000
+    fill(client, 1200)
+    assert client.call(1, new_method(method, queue="q")).message_count == 1200
     assert live_counts(broker) == (0, 0)
     assert broker.read_count == 0
     declare(client)
-    published = fill(client, 3000)
+    published = fill(client, 600)
     assert bodies(drain(client)) == published
 
 
@@ -250,22 +270,22 @@ def test_a_purge_spares_what_is_unacked_and_a_restart_knows(
     broker: BrokerHarness, client: Client, tmp_path: Path
 ) -> None:
     declare(client)
-    published = fill(client, 6000)
+    published = fill(client, 1200)
     for _ in range(5):
         client.get("q")
-    assert client.call(1, new_method(commands.Queue.Purge, queue="q")).message_count == 5995
+    assert client.call(1, new_method(commands.Queue.Purge, queue="q")).message_count == 1195
     assert live_counts(broker)[0] == 5
     client.publish("q", b"later", properties=PERSISTENT)
-    again = restarted(broker.batches, tmp_path, broker.now_ms)
+    again = restarted(broker.batches, tmp_path, broker.now_ms, depth=DEPTH)
     assert bodies(drain(again.connect())) == [*published[:5], b"later"]
 
 
 def test_a_consumer_that_leaves_while_it_waits_takes_nothing_with_it(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    published = fill(client, 4000)
+    published = fill(client, 800)
     broker.hold_reads = True
     get_cold(client)
-    rest = published[4000 - message_count(client) :]
+    rest = published[800 - message_count(client) :]
     other = broker.connect()
     consume(other)
     assert deliveries(other) == []
@@ -277,10 +297,10 @@ def test_a_consumer_that_leaves_while_it_waits_takes_nothing_with_it(broker: Bro
 
 def test_a_queue_that_is_deleted_while_it_is_read_leaves_nothing(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    fill(client, 4000)
+    fill(client, 800)
     broker.hold_reads = True
     consume(client, no_ack=True)
-    assert 0 < len(deliveries(client)) < 4000
+    assert 0 < len(deliveries(client)) < 800
     other = broker.connect()
     other.call(1, new_method(commands.Queue.Delete, queue="q"))
     broker.release_reads()
@@ -292,7 +312,7 @@ def test_a_queue_that_is_deleted_while_it_is_read_leaves_nothing(broker: BrokerH
 @pytest.mark.parametrize("failures", [1, 2])
 def test_a_read_that_fails_is_repeated(broker: BrokerHarness, client: Client, failures: int) -> None:
     declare(client)
-    published = fill(client, 4000)
+    published = fill(client, 800)
     broker.failing_reads = failures
     assert bodies(drain(client)) == published
     assert broker.broker.agenda.notices == []
@@ -300,31 +320,31 @@ def test_a_read_that_fails_is_repeated(broker: BrokerHarness, client: Client, fa
 
 def test_what_can_not_be_read_is_given_up_and_everything_else_is_served(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    published = fill(client, 4000)
+    published = fill(client, 800)
     disk = broker.flush()
     assert isinstance(disk, FaultyDisk)
-    at = disk.segments[1].content.index(body_of(2000))
+    at = disk.segments[1].content.index(body_of(400))
     data = disk.segments[1].content
     disk.segments[1] = FakeFile(data[:at] + b"\xff" + data[at + 1 :])
     found = bodies(drain(client))
     # Its batch is what was damaged.
-    assert found == published[:2000] + published[2100:]
+    assert found == published[:400] + published[420:]
     notices = broker.broker.agenda.notices
-    assert len(notices) == 100
+    assert len(notices) == 20
     assert notices[0].startswith("queue 'q' in vhost '/' has lost a message: segment 1 is damaged at byte ")
     assert (message_count(client), live_counts(broker)) == (0, (0, 0))
 
 
 def test_a_message_that_was_given_up_does_not_come_back(broker: BrokerHarness, client: Client, tmp_path: Path) -> None:
     declare(client)
-    published = fill(client, 4000)
+    published = fill(client, 800)
     broker.failing_reads = 3
     get_cold(client)
     client.get("q", no_ack=True)
     left = message_count(client)
-    assert len(broker.broker.agenda.notices) == 256
-    again = restarted(broker.batches, tmp_path, broker.now_ms)
-    assert bodies(drain(again.connect())) == published[4000 - left :]
+    assert len(broker.broker.agenda.notices) == CHUNK_COUNT
+    again = restarted(broker.batches, tmp_path, broker.now_ms, depth=DEPTH)
+    assert bodies(drain(again.connect())) == published[800 - left :]
 
 
 # Age
@@ -335,18 +355,18 @@ def test_a_deep_queue_with_a_ttl_empties_when_it_is_time(broker: BrokerHarness, 
     declare(client, "dead")
     options: dict[str, object] = {"dead_letter_exchange": "", "dead_letter_routing_key": "dead"}
     declare(client, **(options | {"message_ttl": 60_000} if by == "argument" else options))
-    published = fill(client, 3000)
+    published = fill(client, 600)
     broker.advance(10_000)
-    published += fill(client, 2000, first=3000)
+    published += fill(client, 400, first=600)
     if by == "policy":
         set_policy(broker, {"message-ttl": 60_000})
-    assert message_count(client) == 5000
+    assert message_count(client) == 1000
     broker.advance(49_000)
-    assert message_count(client) == 5000
+    assert message_count(client) == 1000
     broker.advance(1500)
-    assert (message_count(client), message_count(client, "dead")) == (2000, 3000)
+    assert (message_count(client), message_count(client, "dead")) == (400, 600)
     broker.advance(10_000)
-    assert (message_count(client), message_count(client, "dead")) == (0, 5000)
+    assert (message_count(client), message_count(client, "dead")) == (0, 1000)
     assert bodies(drain(client, "dead")) == published
     assert live_counts(broker) == (0, 0)
 
@@ -354,7 +374,7 @@ def test_a_deep_queue_with_a_ttl_empties_when_it_is_time(broker: BrokerHarness, 
 def test_a_ttl_that_is_taken_away_keeps_what_is_on_disk(broker: BrokerHarness, client: Client) -> None:
     declare(client)
     set_policy(broker, {"message-ttl": 60_000})
-    published = fill(client, 4000)
+    published = fill(client, 800)
     broker.advance(50_000)
     set_policy(broker, {"max-length": 1_000_000})
     broker.advance(50_000)
@@ -363,12 +383,12 @@ def test_a_ttl_that_is_taken_away_keeps_what_is_on_disk(broker: BrokerHarness, c
 
 def test_overdue_messages_on_disk_leave_after_a_restart(broker: BrokerHarness, client: Client, tmp_path: Path) -> None:
     declare(client, message_ttl=60_000)
-    fill(client, 3000)
+    fill(client, 600)
     broker.advance(30_000)
-    published = fill(client, 1000, first=3000)
-    again = restarted(broker.batches, tmp_path, broker.now_ms + 40_000)
+    published = fill(client, 200, first=600)
+    again = restarted(broker.batches, tmp_path, broker.now_ms + 40_000, depth=DEPTH)
     again.advance(100)
-    assert message_count(again.connect()) == 1000
+    assert message_count(again.connect()) == 200
     assert bodies(drain(again.connect())) == published
 
 
@@ -382,48 +402,48 @@ def set_policy(broker: BrokerHarness, keys: dict[str, object]) -> None:
 
 def test_drop_head_on_a_deep_queue_drops_the_oldest(broker: BrokerHarness, client: Client) -> None:
     declare(client, "dead")
-    declare(client, max_length=4000, dead_letter_exchange="", dead_letter_routing_key="dead")
-    published = fill(client, 9000)
-    assert (message_count(client), message_count(client, "dead")) == (4000, 5000)
-    assert bodies(drain(client)) == published[5000:]
-    assert bodies(drain(client, "dead")) == published[:5000]
+    declare(client, max_length=800, dead_letter_exchange="", dead_letter_routing_key="dead")
+    published = fill(client, 1800)
+    assert (message_count(client), message_count(client, "dead")) == (800, 1000)
+    assert bodies(drain(client)) == published[1000:]
+    assert bodies(drain(client, "dead")) == published[:1000]
     assert live_counts(broker) == (0, 0)
 
 
 def test_drop_head_waits_for_what_is_on_disk(broker: BrokerHarness, client: Client) -> None:
-    declare(client, max_length=4000)
-    published = fill(client, 4000)
+    declare(client, max_length=800)
+    published = fill(client, 800)
     broker.hold_reads = True
-    published += fill(client, 3000, first=4000)
-    assert message_count(client) > 4000
+    published += fill(client, 600, first=800)
+    assert message_count(client) > 800
     broker.release_reads()
-    assert bodies(drain(client)) == published[3000:]
+    assert bodies(drain(client)) == published[600:]
 
 
 def test_reject_publish_counts_what_is_on_disk(broker: BrokerHarness, client: Client) -> None:
-    declare(client, max_length=4000, overflow="reject-publish")
-    published = fill(client, 5000)
-    assert message_count(client) == 4000
-    assert bodies(drain(client)) == published[:4000]
+    declare(client, max_length=800, overflow="reject-publish")
+    published = fill(client, 1000)
+    assert message_count(client) == 800
+    assert bodies(drain(client)) == published[:800]
 
 
 @pytest.mark.parametrize("by", ["argument", "policy"])
 def test_bytes_on_disk_count_for_the_limit(broker: BrokerHarness, client: Client, by: str) -> None:
     size = len(body_of(0))
     if by == "argument":
-        declare(client, max_length_bytes=4000 * size)
+        declare(client, max_length_bytes=800 * size)
     else:
         declare(client)
-    published = fill(client, 6000)
+    published = fill(client, 1200)
     if by == "policy":
-        assert message_count(client) == 6000
-        set_policy(broker, {"max-length-bytes": 4000 * size})
-    assert message_count(client) == 4000
-    published += fill(client, 10, first=6000)
-    assert message_count(client) == 4000
-    assert bodies(drain(client)) == published[2010:]
-    fill(client, 4100)
-    assert message_count(client) == 4000
+        assert message_count(client) == 1200
+        set_policy(broker, {"max-length-bytes": 800 * size})
+    assert message_count(client) == 800
+    published += fill(client, 10, first=1200)
+    assert message_count(client) == 800
+    assert bodies(drain(client)) == published[410:]
+    fill(client, 820)
+    assert message_count(client) == 800
 
 
 # Order
@@ -432,14 +452,14 @@ def test_bytes_on_disk_count_for_the_limit(broker: BrokerHarness, client: Client
 def test_a_deep_priority_queue_keeps_its_order(broker: BrokerHarness, client: Client, tmp_path: Path) -> None:
     declare(client, max_priority=3)
     published: dict[int, list[bytes]] = {level: [] for level in range(4)}
-    for number in range(0, 12_000, 100):
-        level = number // 100 % 4
-        published[level] += fill(client, 100, first=number, properties=b"\x18\x00\x02" + bytes([level]))
+    for number in range(0, 2400, 20):
+        level = number // 20 % 4
+        published[level] += fill(client, 20, first=number, properties=b"\x18\x00\x02" + bytes([level]))
     queue = queue_of(broker)
-    assert len(queue.ready.entries()) <= 4 * RESIDENT_MAX
+    assert len(queue.ready.entries()) <= 4 * resident_max(CHUNK_COUNT)
     assert len(queue.ready.pages()) > 0
     expected = [body for level in (3, 2, 1, 0) for body in published[level]]
-    again = restarted(broker.batches, tmp_path, broker.now_ms)
+    again = restarted(broker.batches, tmp_path, broker.now_ms, depth=DEPTH)
     assert bodies(drain(again.connect())) == expected
     assert bodies(drain(client)) == expected
     assert live_counts(broker) == live_counts(again) == (0, 0)
@@ -447,33 +467,33 @@ def test_a_deep_priority_queue_keeps_its_order(broker: BrokerHarness, client: Cl
 
 def test_what_comes_back_goes_first(broker: BrokerHarness, client: Client) -> None:
     declare(client)
-    published = fill(client, 5000)
-    consume(client, prefetch=2000)
-    assert bodies(deliveries(client)) == published[:2000]
+    published = fill(client, 1000)
+    consume(client, prefetch=400)
+    assert bodies(deliveries(client)) == published[:400]
     client.send(1, new_method(commands.Basic.Cancel, consumer_tag="c"))
-    client.send(1, new_method(commands.Basic.Nack, delivery_tag=1500, multiple=True, requeue=True))
+    client.send(1, new_method(commands.Basic.Nack, delivery_tag=300, multiple=True, requeue=True))
     client.send(1, new_method(commands.Basic.Ack, delivery_tag=0, multiple=True))
     client.received.clear()
     found = drain(client)
-    assert bodies(found) == published[:1500] + published[2000:]
-    assert [each.method.redelivered for each in found] == [True] * 1500 + [False] * 3000
+    assert bodies(found) == published[:300] + published[400:]
+    assert [each.method.redelivered for each in found] == [True] * 300 + [False] * 600
 
 
 def test_a_transaction_with_a_deep_queue(broker: BrokerHarness, client: Client, tmp_path: Path) -> None:
     declare(client)
-    published = fill(client, 4000)
+    published = fill(client, 800)
     other = broker.connect()
     other.call(1, new_method(commands.Tx.Select))
-    for _ in range(2500):
+    for _ in range(500):
         got = other.get("q")
     assert got is not None
-    other.send(1, new_method(commands.Basic.Ack, delivery_tag=2000, multiple=True))
-    fill(other, 1500, first=4000)
-    assert message_count(client) == 1500
+    other.send(1, new_method(commands.Basic.Ack, delivery_tag=400, multiple=True))
+    fill(other, 300, first=800)
+    assert message_count(client) == 300
     other.call(1, new_method(commands.Tx.Commit))
-    assert message_count(client) == 3000
-    expected = published[2000:] + [body_of(number) for number in range(4000, 5500)]
-    again = restarted(broker.batches, tmp_path, broker.now_ms)
+    assert message_count(client) == 600
+    expected = published[400:] + [body_of(number) for number in range(800, 1100)]
+    again = restarted(broker.batches, tmp_path, broker.now_ms, depth=DEPTH)
     assert bodies(drain(again.connect())) == expected
     other.lose()
     assert bodies(drain(client)) == expected
@@ -496,65 +516,67 @@ def test_a_restart_of_a_deep_queue_keeps_everything(
     broker: BrokerHarness, client: Client, tmp_path: Path, is_clean: bool, checkpoint_at: str
 ) -> None:
     declare(client)
-    published = fill(client, 4000)
+    published = fill(client, 800)
     for _ in range(10):
         client.get("q")
     client.send(1, new_method(commands.Basic.Nack, delivery_tag=3, multiple=True, requeue=True))
     checkpoint = checkpoint_of(broker) if checkpoint_at == "middle" else None
-    published += fill(client, 2000, first=4000)
+    published += fill(client, 400, first=800)
     client.send(1, new_method(commands.Basic.Ack, delivery_tag=8))
     client.lose()
     broker.settle()
     if checkpoint_at == "end":
         checkpoint = checkpoint_of(broker)
-    again = restarted(broker.batches, tmp_path, broker.now_ms, checkpoint, is_clean)
+    again = restarted(broker.batches, tmp_path, broker.now_ms, checkpoint, is_clean, DEPTH)
     again.broker.agenda.deep_count += OTHERS
     queue = queue_of(again)
     assert len(queue.ready.entries()) == 0
-    assert queue.ready.count == 5999
+    assert queue.ready.count == 1199
     found = drain(again.connect())
     assert bodies(found) == published[:7] + published[8:]
     # Ten were delivered, and of an unclean stop nobody knows.
-    assert [each.method.redelivered for each in found] == [True] * 9 + [not is_clean] * 5990
+    assert [each.method.redelivered for each in found] == [True] * 9 + [not is_clean] * 1190
     assert live_counts(again) == (0, 0)
 
 
 def test_delivery_counts_outlive_restarts_in_pages(broker: BrokerHarness, client: Client, tmp_path: Path) -> None:
     declare(client, delivery_limit=2)
-    fill(client, 3000)
+    fill(client, 600)
     for _ in range(2):
         got = client.get("q")
         assert got is not None
         client.send(1, new_method(commands.Basic.Reject, delivery_tag=got.method.delivery_tag, requeue=True))
     batches = broker.batches
-    again = restarted(batches, tmp_path, broker.now_ms)
+    again = restarted(batches, tmp_path, broker.now_ms, depth=DEPTH)
     checkpoint = checkpoint_of(again)
     disk = again.flush()
     disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
-    third = restarted_on(disk, again.batches, tmp_path, broker.now_ms)
+    third = restarted_on(disk, again.batches, tmp_path, broker.now_ms, depth=DEPTH)
     reader = third.connect()
     got = reader.get("q")
     assert got is not None and got.body == body_of(0)
     # It was given back twice already.
     reader.send(1, new_method(commands.Basic.Reject, delivery_tag=1, requeue=True))
-    assert message_count(reader) == 2999
+    assert message_count(reader) == 599
     got = reader.get("q")
     assert got is not None and got.body == body_of(1)
 
 
 def test_restart_after_restart_with_work_in_between(broker: BrokerHarness, client: Client, tmp_path: Path) -> None:
     declare(client)
-    expected = fill(client, 3000)
+    expected = fill(client, 600)
     current, reader = broker, client
     for life in range(4):
-        for _ in range(300):
+        for _ in range(60):
             got = reader.get("q", no_ack=True)
             assert got is not None and got.body == expected.pop(0)
-        expected += fill(reader, 1000, first=3000 + 1000 * life)
+        expected += fill(reader, 200, first=600 + 200 * life)
         if life % 2:
             checkpoint = checkpoint_of(current)
             current.flush().write_checkpoint(checkpoint.generation, checkpoint.blocks())
-        current = restarted_on(current.flush(), current.batches, tmp_path, current.now_ms, segment_bytes=50_000)
+        current = restarted_on(
+            current.flush(), current.batches, tmp_path, current.now_ms, segment_bytes=10_000, depth=DEPTH
+        )
         current.broker.agenda.deep_count += OTHERS
         reader = current.connect()
         assert message_count(reader) == len(expected)
@@ -568,9 +590,9 @@ def test_space_of_a_deep_queue_is_won_back_while_one_message_in_many_stays(
     declare(client)
     declare(client, "slow")
     expected = []
-    for at in range(0, 30_000, 100):
-        fill(client, 99, first=at)
-        expected += fill(client, 1, "slow", first=at + 99)
+    for at in range(0, 6000, 20):
+        fill(client, 19, first=at)
+        expected += fill(client, 1, "slow", first=at + 19)
     assert bodies(drain(client)) != []
     before = len(broker.broker.agenda.log.segments)
     for _ in range(100):
@@ -590,13 +612,13 @@ def test_a_purge_spares_a_dead_letter_that_nobody_took(broker: BrokerHarness, cl
     """It left the middle of the queue, and its record is all that there is of it."""
     declare(client, "full", max_length=0, overflow="reject-publish")
     declare(client, dead_letter_exchange="", dead_letter_routing_key="full")
-    fill(client, 1200)
+    fill(client, 240)
     client.publish("q", b"refused", properties=b"\x11\x00\x02\x0210")
     broker.advance(1000)
-    assert message_count(client) == 1200
-    fill(client, 2000, first=1200)
-    assert queue_of(broker).ready.pages()[0].first_id < 1200
+    assert message_count(client) == 240
+    fill(client, 400, first=240)
+    assert queue_of(broker).ready.pages()[0].first_id < 240
     client.call(1, new_method(commands.Queue.Purge, queue="q"))
     assert live_counts(broker)[0] == 1
-    again = restarted(broker.batches, tmp_path, broker.now_ms)
+    again = restarted(broker.batches, tmp_path, broker.now_ms, depth=DEPTH)
     assert queue_of(again).ready.count == 1

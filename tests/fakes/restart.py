@@ -34,6 +34,7 @@ def restarted(
     now_ms: int,
     checkpoint: Checkpoint | None = None,
     is_clean: bool = False,
+    depth: Depth | None = None,
 ) -> BrokerHarness:
     """The power went when exactly these batches were durable; `now_ms` is what the harness's clock shows now.
 
@@ -46,7 +47,7 @@ def restarted(
             writer.commit(batch)
     if checkpoint is not None:
         disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
-    return restarted_on(disk, batches, directory, now_ms, is_clean)
+    return restarted_on(disk, batches, directory, now_ms, is_clean, depth=depth)
 
 
 def restarted_on(

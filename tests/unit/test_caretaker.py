@@ -156,7 +156,11 @@ def state_after_restart(world: World, broker: StoredBroker) -> State:
     return state_of(again)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // 4,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(before=STEPS, during=STEPS, after=STEPS)
 def test_checkpoint_and_the_log_behind_it_are_the_state_whatever_went_on_meanwhile(
     world: World, before: Steps, during: Steps, after: Steps
@@ -188,7 +192,11 @@ def test_checkpoint_and_the_log_behind_it_are_the_state_whatever_went_on_meanwhi
     assert state_after_restart(world, broker) == state_of(broker)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=settings().max_examples // 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(during=STEPS)
 def test_everything_leaves_the_segments_that_should_go_whatever_goes_on_meanwhile(world: World, during: Steps) -> None:
     broker = world.start(world.disk(SMALL_SEGMENT_BYTES), SMALL_SEGMENT_BYTES)

@@ -60,7 +60,7 @@ def test_everything_fires_once_never_early_and_at_most_a_tick_late(seed: int) ->
     assert bench.wheel.count == len(bench.pending)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings().max_examples // 10, deadline=None)
 @given(st.lists(st.integers(1, 200_000_000), min_size=1, max_size=20))
 def test_delays_of_days_come_down_level_by_level(delays_ms: list[int]) -> None:
     bench = Bench(0)

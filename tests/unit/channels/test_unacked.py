@@ -93,7 +93,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples // 5, deadline=None)
 @given(st.lists(STEPS, max_size=40))
 def test_it_is_a_dict_by_tag_whatever_is_added_taken_and_put_back(steps: list[tuple[str, int]]) -> None:
     model = Model()
@@ -104,7 +104,7 @@ def test_it_is_a_dict_by_tag_whatever_is_added_taken_and_put_back(steps: list[tu
     model.check()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=settings().max_examples // 25, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["churn", "gap", "add"]), st.sampled_from([3, 2000, 6000])), max_size=4),
     st.randoms(),

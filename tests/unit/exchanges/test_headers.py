@@ -4,7 +4,7 @@ import struct
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from amqpd.base.errors import PreconditionFailed
@@ -181,7 +181,6 @@ def naive(x_match: str, arguments: dict[str, object], headers: dict[str, object]
     return any(verdicts) if x_match.startswith("any") else all(verdicts)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(
     bindings=st.lists(st.tuples(st.sampled_from(["all", "any", "all-with-x", "any-with-x", ""]), TABLES), max_size=6),
     headers=TABLES,

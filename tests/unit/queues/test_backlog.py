@@ -152,7 +152,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings().max_examples // 5, deadline=None)
 @given(STEPS, st.sampled_from([1 << 20, 30_000]), st.sampled_from([(256, 256), (16, 8), (1, 1), (50, 7)]))
 def test_whatever_happens_nothing_is_lost_and_the_order_is_kept(
     steps: list[tuple[str, int]], segment_bytes: int, sizes: tuple[int, int]
@@ -215,7 +215,7 @@ def test_whatever_happens_nothing_is_lost_and_the_order_is_kept(
     assert bench.agenda.notices == []
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=settings().max_examples // 20, deadline=None)
 @given(st.sampled_from([1, 2, 5]), st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 1000))
 def test_what_is_shared_is_live_until_every_queue_is_done_with_it(
     queue_count: int, first: int, second: int, seed: int

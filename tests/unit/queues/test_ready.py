@@ -50,7 +50,7 @@ def test_whatever_comes_and_comes_back_leaves_in_order_of_its_id(steps: list[tup
         assert ids(ready.entries()) == model
 
 
-@settings(max_examples=10)
+@settings(max_examples=settings().max_examples // 25)
 @given(st.integers(1, 3 * COMPACT_COUNT), st.randoms(use_true_random=False))
 def test_the_order_holds_when_cleared_places_are_dropped(taken: int, random: object) -> None:
     ready = Ready()
