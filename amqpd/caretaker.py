@@ -15,7 +15,9 @@ from mypy_extensions import i64
 
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.entry import Entry
+from amqpd.queues.moves import move_leaving
 from amqpd.queues.queue import Queue
+from amqpd.queues.restart import describe
 from amqpd.store.checkpoint import Checkpoint, CheckpointBuilder
 from amqpd.store.reclaim import Reclaim
 
@@ -94,7 +96,7 @@ class Caretaker:
         while len(self._undescribed) > 0 and builder.entry_count < enough:
             queue = self._undescribed.pop()
             if not queue.is_deleted:
-                queue.describe_to(builder)
+                describe(queue, builder)
         if len(self._undescribed) > 0:
             return
         for vhost in self._vhosts.values():
@@ -115,7 +117,7 @@ class Caretaker:
         enough = self._agenda.log.position_gathered + self._moved_bytes
         while len(self._unmoved) > 0:
             queue = self._unmoved[len(self._unmoved) - 1]
-            if not queue.is_deleted and not queue.move_leaving(enough):
+            if not queue.is_deleted and not move_leaving(queue, enough):
                 return
             self._unmoved.pop()
         log = self._agenda.log

@@ -13,7 +13,7 @@ Invariants: what `has` says is exact to the millisecond, however late an id is s
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
@@ -21,6 +21,9 @@ from amqpd.base.timers import Timer
 from amqpd.queues.agenda import Agenda
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.recovered import RecoveredId
+
+if TYPE_CHECKING:
+    from amqpd.queues.queue import Queue
 
 # How many ids a window keeps unless it is told otherwise: some 20 MB of them.
 IDS_DEFAULT: Final = 100_000
@@ -199,3 +202,20 @@ class Note:
     @property
     def is_known(self) -> bool:
         return self.window.has(self.dedup_id)
+
+
+def window_of(queue: Queue) -> DedupWindow | None:
+    """The window that a queue has by its options: the one that it has already, with other bounds, or a new one, or none."""
+    window = queue.dedup
+    options = queue.options
+    window_ms = options.dedup_window_ms
+    ids_max = options.dedup_ids_max if options.dedup_ids_max > 0 else IDS_DEFAULT
+    if window_ms < 0:
+        if window is not None:
+            window.close()
+        return None
+    if window is not None:
+        window.set_bounds(window_ms, ids_max)
+        return window
+    owner = f"queue '{queue.name}' in vhost '{queue.vhost_name}'"
+    return DedupWindow(owner, queue.queue_id if queue.is_stored else 0, window_ms, ids_max, queue.agenda)

@@ -1,4 +1,4 @@
-"""Message TTL: when a message is due, and the timer that watches the head of a queue.
+"""Message TTL: when a message is due, the timer that watches the head of a queue, and what is overdue there.
 
 Effective TTL is the lower of the queue's and the message's, counted from the arrival in this queue; a requeue keeps the
 deadline (behaviour of RabbitMQ). Messages with a TTL of their own stand in the timing wheel one by one, so they expire on
@@ -7,18 +7,24 @@ time wherever they are in the queue. Those that only have the queue's expire in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64, mypyc_attr
 
 from amqpd.base.message import Message
 from amqpd.base.timers import Timer
 from amqpd.queues.arguments import QueueOptions
+from amqpd.queues.dead_letter import EXPIRED
 from amqpd.queues.delay import message_delay_ms
 from amqpd.wire.properties import expiration
 
 if TYPE_CHECKING:
+    from amqpd.queues.agenda import Agenda
+    from amqpd.queues.entry import Entry
     from amqpd.queues.queue import Queue
+
+# A turn with more dead letters than these would keep everybody else waiting too long.
+EXPIRED_PER_TURN_MAX: Final = 4096
 
 
 def effective_ttl_ms(queue_ttl_ms: i64, message_ttl_ms: i64) -> i64:
@@ -55,7 +61,70 @@ class HeadTimer(Timer):
 
     def fire(self) -> None:
         self.is_armed = False
-        self._queue.expire_overdue()
+        expire_overdue(self._queue)
 
     def is_done(self) -> bool:
         return self._queue.is_deleted
+
+
+def set_deadline(queue: Queue, entry: Entry, due_ms: i64) -> None:
+    """An entry that stands in the queue's order is due then."""
+    entry.due_ms = due_ms
+    if entry.message.ttl_ms >= 0 or queue.options.max_priority >= 0 or queue.options.is_delay:
+        entry.is_timed = True
+        queue.agenda.wheel.add(entry)
+    else:
+        _watch_head(queue, due_ms)
+
+
+def note_deadline(queue: Queue, entry: Entry) -> None:
+    """It never stood in the queue, but it may come back, and then it is as old as it is."""
+    ttl_ms = effective_ttl_ms(queue.options.message_ttl_ms, entry.message.ttl_ms)
+    if ttl_ms >= 0:
+        entry.due_ms = queue.agenda.monotonic_ms + ttl_ms
+
+
+def deadline_of_logged(queue_ttl_ms: i64, message: Message, agenda: Agenda) -> i64:
+    """The deadline that a message had before it was on disk only: one with a TTL of its own never leaves memory."""
+    if queue_ttl_ms < 0:
+        return 0
+    due_ms = message.enqueued_ms + queue_ttl_ms - agenda.wall_ms + agenda.monotonic_ms
+    # 0 is never, -1 long ago.
+    return due_ms if due_ms != 0 else -1
+
+
+def _watch_head(queue: Queue, due_ms: i64) -> None:
+    timer = queue.head_timer
+    if timer is not None and timer.is_armed and timer.due_ms <= due_ms:
+        return
+    if timer is None or timer.is_armed:
+        # One that stands in the wheel can't be moved: it will look too late, and find nothing to do.
+        timer = HeadTimer(queue)
+        queue.head_timer = timer
+    timer.is_armed = True
+    timer.due_ms = due_ms
+    queue.agenda.wheel.add(timer)
+
+
+def forget_head(queue: Queue) -> None:
+    """The queue is gone. Timer and queue know each other, and compiled no garbage collector would see that."""
+    timer = queue.head_timer
+    if timer is not None:
+        if timer.is_armed:
+            queue.agenda.wheel.done()
+        queue.head_timer = None
+
+
+def expire_overdue(queue: Queue) -> None:
+    """The head timer fired: what is overdue at the head leaves, and the rest of very many in the next turns."""
+    now_ms = queue.agenda.monotonic_ms
+    ready = queue.ready
+    left: i64 = EXPIRED_PER_TURN_MAX
+    entry = ready.oldest()
+    while left > 0 and entry is not None and entry.due_ms != 0 and entry.due_ms <= now_ms:
+        queue.leave(ready.pop(), EXPIRED)
+        entry = ready.oldest()
+        left -= 1
+    if entry is not None and entry.due_ms != 0:
+        # Not before the next turn, or one turn would go on until there is nothing left.
+        _watch_head(queue, entry.due_ms if entry.due_ms > now_ms else now_ms + 1)

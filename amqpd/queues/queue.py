@@ -20,21 +20,25 @@ from amqpd.queues.back_off import RETURNED
 from amqpd.queues.backlog import Getter
 from amqpd.queues.consumers import Consumer, Consumers
 from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
-from amqpd.queues.dedup_window import IDS_DEFAULT, DedupWindow
+from amqpd.queues.dedup_window import DedupWindow, window_of
 from amqpd.queues.entry import Entry
-from amqpd.queues.expiry import HeadTimer, effective_ttl_ms, own_ttl_ms, time_to_stay_ms
+from amqpd.queues.expiry import (
+    HeadTimer,
+    expire_overdue,
+    forget_head,
+    note_deadline,
+    set_deadline,
+    time_to_stay_ms,
+)
 from amqpd.queues.measured import MeasuredReady
+from amqpd.queues.order import new_order
 from amqpd.queues.overflow import DROP_HEAD, is_too_long
-from amqpd.queues.priorities import PriorityReady
-from amqpd.queues.ready import Ready, ReadyOrder
-from amqpd.queues.retime import retime, retime_unacked
+from amqpd.queues.ready import ReadyOrder
+from amqpd.queues.retime import retime_unacked
 from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
-from amqpd.store.page import Page
 from amqpd.wire.field_table import FieldTable
 
-# A turn with more dead letters than these would keep everybody else waiting too long.
-EXPIRED_PER_TURN_MAX: Final = 4096
 # What a settled entry holds in the place of its message.
 NOTHING: Final = Message(0, b"", b"", b"")
 
@@ -74,27 +78,20 @@ class Queue:
         self.is_deleted = False
         self.last_used_ms = agenda.monotonic_ms
         self.agenda = agenda
-        self.ready: ReadyOrder = self._new_order()
+        self.ready: ReadyOrder = new_order(self)
         self._log = agenda.log
         # Messages up to this id may have been delivered (that is what the log knows of `redelivered`).
-        self._delivered_to: i64 = 0
+        self.delivered_to: i64 = 0
         self._is_moved = False
-        self._is_plain = options.is_plain
-        self._head_timer: HeadTimer | None = None
+        self.is_plain = options.is_plain
+        self.head_timer: HeadTimer | None = None
         # True once the queue's TTL changed: what was delivered before has a deadline by an older one.
-        self._is_retimed = False
+        self.is_retimed = False
         # Who waits for the next message to be read from the disk.
         self._getters: list[Getter] = []
         # The ids of what it has taken lately. Only who publishes looks at them; `publish` takes everything.
         self.dedup: DedupWindow | None = None
-        self._apply_dedup(options)
-
-    def _new_order(self) -> ReadyOrder:
-        options = self.options
-        # What is not in the log can't be read back, and what is delayed stands in the timing wheel.
-        home = self if self.is_stored and not options.is_delay else None
-        order: ReadyOrder = PriorityReady(options.max_priority, home) if options.max_priority >= 0 else Ready(home)
-        return MeasuredReady(order) if options.max_length_bytes >= 0 else order
+        self.dedup = window_of(self)
 
     # Messages in
 
@@ -106,7 +103,7 @@ class Queue:
                 self._hand_over_new(message, consumer)
                 return
         entry = Entry(message, self)
-        if self._is_plain and message.ttl_ms < 0:
+        if self.is_plain and message.ttl_ms < 0:
             self.ready.append(entry)
         else:
             self._append_by_rules(entry)
@@ -128,35 +125,15 @@ class Queue:
         ttl_ms = time_to_stay_ms(options, entry.message)
         if ttl_ms == 0:
             # It could not be delivered at once.
-            self._leave(entry, EXPIRED)
+            self.leave(entry, EXPIRED)
             return
         self.ready.append(entry)
         if ttl_ms > 0:
-            self.set_deadline(entry, self.agenda.monotonic_ms + ttl_ms)
+            set_deadline(self, entry, self.agenda.monotonic_ms + ttl_ms)
         if options.max_length >= 0 or options.max_length_bytes >= 0:
-            self._drop_surplus()
+            self.drop_surplus()
 
-    def set_deadline(self, entry: Entry, due_ms: i64) -> None:
-        entry.due_ms = due_ms
-        if entry.message.ttl_ms >= 0 or self.options.max_priority >= 0 or self.options.is_delay:
-            entry.is_timed = True
-            self.agenda.wheel.add(entry)
-        else:
-            self._arm_head_timer(due_ms)
-
-    def _arm_head_timer(self, due_ms: i64) -> None:
-        timer = self._head_timer
-        if timer is not None and timer.is_armed and timer.due_ms <= due_ms:
-            return
-        if timer is None or timer.is_armed:
-            # One that stands in the wheel can't be moved: it will look too late, and find nothing to do.
-            timer = HeadTimer(self)
-            self._head_timer = timer
-        timer.is_armed = True
-        timer.due_ms = due_ms
-        self.agenda.wheel.add(timer)
-
-    def _drop_surplus(self) -> None:
+    def drop_surplus(self) -> None:
         """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen."""
         options = self.options
         if options.overflow != DROP_HEAD:
@@ -167,75 +144,11 @@ class Queue:
             if self.ready.is_surplus_waiting():
                 # It leaves when it is in memory.
                 return
-            self._leave(self.ready.pop_surplus(), MAXLEN)
+            self.leave(self.ready.pop_surplus(), MAXLEN)
 
     def _ready_bytes(self) -> i64:
         ready = self.ready
         return ready.ready_bytes if isinstance(ready, MeasuredReady) else 0
-
-    def describe_to(self, checkpoint: CheckpointBuilder) -> None:
-        """What of this queue a restart needs to know; unacked messages are described by who has them."""
-        checkpoint.add_delivered(self.queue_id, self._delivered_to)
-        if self.dedup is not None:
-            self.dedup.describe_to(checkpoint)
-        for entry in self.ready.entries():
-            checkpoint.add(self.queue_id, entry.message, entry.delivery_count, entry.redelivered)
-        for each in self.waiting.tries():
-            message = each.entry.message
-            checkpoint.add(self.queue_id, message, each.entry.delivery_count, True)
-            checkpoint.add_waiting(self.queue_id, message, self.waiting.ready_at_wall_ms(each))
-        for page in self.ready.pages():
-            checkpoint.add_page(self.queue_id, page)
-
-    def move_leaving(self, position_max: i64) -> bool:
-        """Copy to the log's end what is in segments that should go, until the log is so long; True if that was all.
-
-        What is on disk only has to be read first: it moves when it comes.
-        """
-        log = self._log
-        for entry in [*self.ready.entries(), *self.waiting.entries()]:
-            segment = entry.message.segment
-            if segment is not None and segment.is_leaving:
-                if log.position_gathered >= position_max:
-                    return False
-                entry.message = log.append_move(self.queue_id, entry.message)
-        return self.ready.move_leaving()
-
-    def restore(
-        self, message: Message, delivery_count: i64, redelivered: bool, ready_at_ms: i64 = 0, is_returned: bool = False
-    ) -> None:
-        """Put back what recovery found; called in message_id order, before any consumer.
-
-        Time went on while the broker was down: what is overdue leaves in the first turn. `ready_at_ms`, by the wall
-        clock, is when a wait ends. `is_returned`: it is older than some message that waits.
-        """
-        entry = Entry(message, self)
-        entry.delivery_count = delivery_count
-        entry.redelivered = redelivered
-        message.ttl_ms = own_ttl_ms(message.header)
-        agenda = self.agenda
-        ttl_ms = time_to_stay_ms(self.options, message)
-        left_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms
-        due_ms = agenda.monotonic_ms + (left_ms if left_ms > 1 else 1)
-        if ready_at_ms > agenda.wall_ms:
-            if ttl_ms >= 0:
-                entry.due_ms = due_ms
-            self.waiting.add(entry, agenda.monotonic_ms + ready_at_ms - agenda.wall_ms)
-            return
-        if is_returned:
-            self.ready.put_back(entry)
-        else:
-            self.ready.append(entry)
-        if ttl_ms >= 0:
-            self.set_deadline(entry, due_ms)
-
-    def settle_down(self) -> None:
-        """Restored, with some of it on disk only: the oldest has to be in memory if it is going to expire."""
-        if self.options.message_ttl_ms >= 0:
-            self.expire_overdue()
-
-    def restore_watermark(self, delivered_to: i64) -> None:
-        self._delivered_to = delivered_to
 
     # Messages out
 
@@ -247,17 +160,11 @@ class Queue:
         else:
             entry = Entry(message, self)
             self._note_delivered(message)
-            if message.ttl_ms >= 0 or not self._is_plain:
-                self._note_deadline(entry)
+            if message.ttl_ms >= 0 or not self.is_plain:
+                note_deadline(self, entry)
             entry.consumer = consumer
             self.unacked_count += 1
             consumer.deliver(entry)
-
-    def _note_deadline(self, entry: Entry) -> None:
-        """It never stood in the queue, but it may come back, and then it is as old as it is."""
-        ttl_ms = effective_ttl_ms(self.options.message_ttl_ms, entry.message.ttl_ms)
-        if ttl_ms >= 0:
-            entry.due_ms = self.agenda.monotonic_ms + ttl_ms
 
     def _hand_over(self, entry: Entry, consumer: Consumer) -> None:
         message = entry.message
@@ -280,7 +187,7 @@ class Queue:
                 return
             entry = ready.pop()
             if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
-                self._leave(entry, EXPIRED)
+                self.leave(entry, EXPIRED)
             else:
                 self._hand_over(entry, consumer)
 
@@ -299,7 +206,7 @@ class Queue:
         while self.ready.count > 0 and not self.ready.is_waiting():
             entry = self.ready.pop()
             if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
-                self._leave(entry, EXPIRED)
+                self.leave(entry, EXPIRED)
                 continue
             if no_ack:
                 self._finish(entry)
@@ -310,8 +217,8 @@ class Queue:
         return None
 
     def _note_delivered(self, message: Message) -> None:
-        if message.segment is not None and message.message_id > self._delivered_to and self.is_stored:
-            self._delivered_to = message.message_id
+        if message.segment is not None and message.message_id > self.delivered_to and self.is_stored:
+            self.delivered_to = message.message_id
             if not self._is_moved:
                 self._is_moved = True
                 self.agenda.moved.append(self)
@@ -319,7 +226,7 @@ class Queue:
     def log_watermark(self) -> None:
         self._is_moved = False
         if not self.is_deleted:
-            self._log.append_delivered(self.queue_id, self._delivered_to)
+            self._log.append_delivered(self.queue_id, self.delivered_to)
 
     # Messages that were on disk only
 
@@ -328,29 +235,12 @@ class Queue:
         """Is the next message on its way from the disk?"""
         return self.ready.is_waiting()
 
-    def date(self, entry: Entry) -> None:
-        """Read back, it has the deadline that it had: messages with a TTL of their own never leave memory."""
-        ttl_ms = self.options.message_ttl_ms
-        if ttl_ms >= 0:
-            agenda = self.agenda
-            entry.due_ms = entry.message.enqueued_ms + ttl_ms - agenda.wall_ms + agenda.monotonic_ms
-            if entry.due_ms == 0:
-                entry.due_ms = -1
-
-    def give_up(self, page: Page, index: i64) -> None:
-        """The disk does not have a message any more as it was written."""
-        self.agenda.notice(
-            f"queue '{self.name}' in vhost '{self.vhost_name}' has lost a message: segment {page.segment.number} "
-            f"is damaged at byte {page.offset(index)}"
-        )
-        self._log.settle_one(self.queue_id, page, index)
-
     def back_in_memory(self) -> None:
         """Something was read: go on with whatever waited for it."""
         if self.options.message_ttl_ms >= 0:
-            self.expire_overdue()
-        if not self._is_plain:
-            self._drop_surplus()
+            expire_overdue(self)
+        if not self.is_plain:
+            self.drop_surplus()
         self._tell_getters()
         self.wake()
 
@@ -379,7 +269,7 @@ class Queue:
         """An unacked message is not wanted back: it is a dead letter."""
         assert not entry.is_settled
         self.unacked_count -= 1
-        self._leave(entry, REJECTED)
+        self.leave(entry, REJECTED)
 
     def requeue(self, entry: Entry, why: int = RETURNED) -> None:
         """An unacked message comes back to its original place, marked as redelivered; with a back-off, after a while.
@@ -392,14 +282,14 @@ class Queue:
         entry.redelivered = True
         entry.delivery_count += 1
         options = self.options
-        if self._is_retimed:
+        if self.is_retimed:
             retime_unacked(entry, self.agenda)
         if self.is_deleted:
             self._finish(entry)
         elif options.delivery_limit >= 0 and entry.delivery_count > options.delivery_limit:
-            self._leave(entry, DELIVERY_LIMIT)
+            self.leave(entry, DELIVERY_LIMIT)
         elif entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
-            self._leave(entry, EXPIRED)
+            self.leave(entry, EXPIRED)
         elif options.back_off is not None:
             message_id = entry.message.message_id
             self._put_off(entry, options.back_off.delay_ms(why, message_id, entry.delivery_count))
@@ -422,9 +312,9 @@ class Queue:
     def _put_back(self, entry: Entry) -> None:
         self.ready.put_back(entry)
         if entry.due_ms != 0 and not entry.is_timed:
-            self.set_deadline(entry, entry.due_ms)
-        if not self._is_plain:
-            self._drop_surplus()
+            set_deadline(self, entry, entry.due_ms)
+        if not self.is_plain:
+            self.drop_surplus()
         self.wake()
 
     # Messages that wait
@@ -446,7 +336,7 @@ class Queue:
         """A wait is over, or the message's own time is. The log knows already when: no record is needed."""
         self.waiting.remove(entry)
         if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
-            self._leave(entry, EXPIRED)
+            self.leave(entry, EXPIRED)
         else:
             self._put_back(entry)
 
@@ -457,28 +347,14 @@ class Queue:
         if entry.due_ms == 0 or entry.due_ms > self.agenda.monotonic_ms:
             return
         self.ready.discard(entry)
-        self._leave(entry, EXPIRED)
+        self.leave(entry, EXPIRED)
 
     def withdraw(self, entry: Entry) -> None:
         """A ready message leaves for good, from wherever it stands."""
         self.ready.discard(entry)
         self._finish(entry)
 
-    def expire_overdue(self) -> None:
-        """The head timer fired: what is overdue at the head leaves, and the rest of very many in the next turns."""
-        now_ms = self.agenda.monotonic_ms
-        ready = self.ready
-        left: i64 = EXPIRED_PER_TURN_MAX
-        entry = ready.oldest()
-        while left > 0 and entry is not None and entry.due_ms != 0 and entry.due_ms <= now_ms:
-            self._leave(ready.pop(), EXPIRED)
-            entry = ready.oldest()
-            left -= 1
-        if entry is not None and entry.due_ms != 0:
-            # Not before the next turn, or one turn would go on until there is nothing left.
-            self._arm_head_timer(entry.due_ms if entry.due_ms > now_ms else now_ms + 1)
-
-    def _leave(self, entry: Entry, reason: str) -> None:
+    def leave(self, entry: Entry, reason: str) -> None:
         """Out of the queue: into the void, or as a dead letter at the end of this turn."""
         if self.options.dead_letter_exchange is None or self.is_deleted:
             self._finish(entry)
@@ -508,66 +384,11 @@ class Queue:
             else:
                 self._log.append_settle(self.queue_id, entry.message)
 
-    # Policies
-
-    def apply(self, options: QueueOptions) -> None:
-        """Act on these options from now on, also towards what is in the queue already."""
-        old = self.options
-        self.options = options
-        self._is_plain = options.is_plain
-        ready = self.ready
-        if options.max_length_bytes >= 0:
-            if not isinstance(ready, MeasuredReady):
-                self.ready = MeasuredReady(ready)
-        elif isinstance(ready, MeasuredReady):
-            self.ready = ready.order
-        if options.expires_ms != old.expires_ms:
-            # RabbitMQ: time begins to count when it is set.
-            self.touch()
-        if options.consumer_timeout_ms != old.consumer_timeout_ms:
-            self.agenda.has_new_timeouts = True
-        if options.message_ttl_ms != old.message_ttl_ms:
-            self._is_retimed = True
-            # It knows the old deadline; it will look at nothing in particular.
-            self._head_timer = None
-            retime(self, old.message_ttl_ms, self.agenda)
-            if options.message_ttl_ms >= 0:
-                self.expire_overdue()
-        if options.overflow == DROP_HEAD:
-            self._drop_surplus()
-        self._apply_dedup(options)
-
-    def _apply_dedup(self, options: QueueOptions) -> None:
-        window = self.dedup
-        window_ms = options.dedup_window_ms
-        ids_max = options.dedup_ids_max if options.dedup_ids_max > 0 else IDS_DEFAULT
-        if window is not None and window_ms < 0:
-            window.close()
-            self.dedup = None
-        elif window is not None:
-            window.set_bounds(window_ms, ids_max)
-        elif window_ms >= 0:
-            owner = f"queue '{self.name}' in vhost '{self.vhost_name}'"
-            self.dedup = DedupWindow(owner, self.queue_id if self.is_stored else 0, window_ms, ids_max, self.agenda)
-
     # The whole queue
 
     def purge(self) -> int:
         """Settle every message that is ready or waits; unacked ones stay. Returns how many there were."""
-        count: i64 = self.ready.count
-        entries = self.ready.entries()
-        pages = self.ready.pages()
-        self.ready.clear()
-        for each in self.waiting.clear():
-            entries.append(each.entry)
-            count += 1
-        for entry in entries:
-            self._finish(entry)
-        for page in pages:
-            self._log.settle_page(self.queue_id, page, self.options.max_priority < 0)
-        # What they wait for does not come any more.
-        self._tell_getters()
-        return int(count)
+        return self._empty()
 
     def delete(self) -> int:
         """Drop everything and cancel all consumers. Returns how many messages were ready or waited.
@@ -576,6 +397,18 @@ class Queue:
         segments hold for it is given back here.
         """
         self.is_deleted = True
+        count = self._empty()
+        forget_head(self)
+        if self.dedup is not None:
+            self.dedup.close()
+        consumers = self.consumers.all
+        self.consumers.all = []
+        for consumer in consumers:
+            consumer.cancel()
+        return count
+
+    def _empty(self) -> int:
+        """Everything that is ready or waits is done with, in memory or not."""
         count: i64 = self.ready.count
         entries = self.ready.entries()
         pages = self.ready.pages()
@@ -586,20 +419,12 @@ class Queue:
         for entry in entries:
             self._finish(entry)
         for page in pages:
-            self._log.release_page(page)
+            if self.is_deleted:
+                self._log.release_page(page)
+            else:
+                self._log.settle_page(self.queue_id, page, self.options.max_priority < 0)
+        # What they wait for does not come any more.
         self._tell_getters()
-        timer = self._head_timer
-        if timer is not None:
-            if timer.is_armed:
-                self.agenda.wheel.done()
-            # Timer and queue know each other, and compiled no garbage collector would see that.
-            self._head_timer = None
-        if self.dedup is not None:
-            self.dedup.close()
-        consumers = self.consumers.all
-        self.consumers.all = []
-        for consumer in consumers:
-            consumer.cancel()
         return int(count)
 
     # Consumers

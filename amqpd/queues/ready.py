@@ -17,6 +17,7 @@ from mypy_extensions import i64
 from amqpd.base.message import Message
 from amqpd.queues.backlog import Backlog
 from amqpd.queues.entry import Entry
+from amqpd.queues.expiry import deadline_of_logged
 from amqpd.store.page import Page
 
 if TYPE_CHECKING:
@@ -282,15 +283,21 @@ class Ready(ReadyOrder):
         entry.redelivered = page.redelivered(index)
         entry.delivery_count = page.delivery_count(message.message_id)
         entry.is_ready = True
-        self._home.date(entry)
+        entry.due_ms = deadline_of_logged(self._home.options.message_ttl_ms, message, self._home.agenda)
         return entry
 
     def forget_discarded(self, count: i64) -> None:
         self._discarded -= count
 
     def give_up(self, page: Page, index: i64) -> None:
-        assert self._home is not None
-        self._home.give_up(page, index)
+        """The disk does not have a message any more as it was written."""
+        home = self._home
+        assert home is not None
+        home.agenda.notice(
+            f"queue '{home.name}' in vhost '{home.vhost_name}' has lost a message: segment {page.segment.number} "
+            f"is damaged at byte {page.offset(index)}"
+        )
+        home.agenda.log.settle_one(home.queue_id, page, index)
 
     def back_in_memory(self, lost_count: i64, lost_bytes: i64) -> None:
         home = self._home

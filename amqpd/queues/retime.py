@@ -15,7 +15,7 @@ from mypy_extensions import i64
 from amqpd.base.message import Message
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.entry import Entry
-from amqpd.queues.expiry import effective_ttl_ms
+from amqpd.queues.expiry import effective_ttl_ms, set_deadline
 
 if TYPE_CHECKING:
     from amqpd.queues.queue import Queue
@@ -62,7 +62,7 @@ def _move_deadline(entry: Entry, came_ms: i64, agenda: Agenda) -> None:
         agenda.wheel.done()
     entry.due_ms = due_ms
     if due_ms != 0 and entry.is_ready:
-        queue.set_deadline(entry, due_ms)
+        set_deadline(queue, entry, due_ms)
 
 
 def arrived_ms(message: Message, monotonic_ms: i64, wall_ms: i64) -> i64:

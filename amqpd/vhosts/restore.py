@@ -16,6 +16,7 @@ from amqpd.exchanges.exchange import Binding
 from amqpd.exchanges.registry import create
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.queue import Queue
+from amqpd.queues.restart import restore, settle_down
 from amqpd.store.page import Page
 from amqpd.store.recovered import Recovered, RecoveredEntry
 from amqpd.store.topology import QueueRow, Topology
@@ -100,7 +101,7 @@ def _restore_queue(row: QueueRow, vhost: VHost, recovered: Recovered, agenda: Ag
         vhost.delays.restore(queue)
     else:
         vhost.restore_queue(queue)
-    queue.restore_watermark(recovered.delivered_to.get(queue_id, 0))
+    queue.delivered_to = recovered.delivered_to.get(queue_id, 0)
     if queue.dedup is not None:
         queue.dedup.restore(ids)
     entries = recovered.queues.pop(queue_id, [])
@@ -119,7 +120,7 @@ def _restore_messages(queue: Queue, entries: list[RecoveredEntry], agenda: Agend
     for entry in entries:
         # What is older than some message that waits comes back like that one will, or it would be behind it then.
         is_returned = entry.message.message_id < waits_to
-        queue.restore(entry.message, entry.delivery_count, entry.redelivered, entry.ready_at_ms, is_returned)
+        restore(queue, entry.message, entry.delivery_count, entry.redelivered, entry.ready_at_ms, is_returned)
 
 
 def _restore_deep(queue: Queue, entries: list[RecoveredEntry], pages: list[Page]) -> None:
@@ -127,12 +128,12 @@ def _restore_deep(queue: Queue, entries: list[RecoveredEntry], pages: list[Page]
     at: i64 = 0
     for page in pages:
         while at < len(entries) and entries[at].message.message_id < page.first_id:
-            queue.restore(entries[at].message, entries[at].delivery_count, entries[at].redelivered)
+            restore(queue, entries[at].message, entries[at].delivery_count, entries[at].redelivered)
             at += 1
         queue.ready.append_page(page)
     for entry in entries[at:]:
-        queue.restore(entry.message, entry.delivery_count, entry.redelivered)
-    queue.settle_down()
+        restore(queue, entry.message, entry.delivery_count, entry.redelivered)
+    settle_down(queue)
 
 
 def _restore_policies(topology: Topology, vhosts: dict[str, VHost]) -> None:

@@ -18,6 +18,7 @@ from amqpd.exchanges.exchange import Binding, Exchange, alternate_argument
 from amqpd.exchanges.registry import PREDECLARED, check_type, create
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import unknown_arguments
+from amqpd.queues.new_options import apply_options
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.changes import Changes
 from amqpd.vhosts.dead_letters import DeadLetters
@@ -264,7 +265,7 @@ class VHost:
         """Let every queue and exchange act on the policies as they are now."""
         for queue in self.queues.values():
             options = self.policies.queue_options(queue.name, queue.arguments, queue_in(queue.name, self.name))
-            queue.apply(options)
+            apply_options(queue, options)
             if options.expires_ms >= 0:
                 self._expiring[queue.name] = queue
             else:

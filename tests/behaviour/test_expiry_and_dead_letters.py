@@ -9,7 +9,7 @@ from pamqp import commands
 from amqpd.base.limits import Limits
 from amqpd.base.message import Message
 from amqpd.broker import Broker
-from amqpd.queues.queue import EXPIRED_PER_TURN_MAX
+from amqpd.queues.expiry import EXPIRED_PER_TURN_MAX
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.recovered import Recovered, RecoveredEntry
 from amqpd.store.topology import QueueRow, Topology, VhostRow

@@ -12,7 +12,9 @@ from amqpd.base.message import Message
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.backlog import RETRIES_MAX, Depth, PageRead
 from amqpd.queues.entry import Entry
+from amqpd.queues.moves import move_leaving
 from amqpd.queues.queue import Queue
+from amqpd.queues.restart import restore
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.log_reader import LogReader
 from amqpd.store.record import queue_id_bytes
@@ -27,10 +29,6 @@ CHUNK_COUNT = DEPTH.chunk_count
 RESIDENT_CHUNKS = DEPTH.resident_chunks
 # So many queues are deep besides: then a queue keeps as little in memory as it can.
 OTHERS = 10_000
-HEAD_COUNT = 256
-HEAD_BYTES = 1 << 20
-CHUNK_COUNT = 256
-RESIDENT_CHUNKS = 256
 
 
 class Bench:
@@ -318,7 +316,7 @@ def test_a_chunk_that_comes_back_is_marked_and_counted_as_it_was() -> None:
     for number in range(4000):
         message = Message(bench.log.next_message_id(), b"\x00\x01q", HEADER, b"body")
         bench.log.append_message(message, bench.queue_ids, 77)
-        bench.queue.restore(message, number % 3, number % 2 == 0)
+        restore(bench.queue, message, number % 3, number % 2 == 0)
         if number % 200 == 0:
             bench.sync()
     assert resident_count(bench.queue) < 3000
@@ -454,7 +452,7 @@ def test_a_cold_chunk_is_moved_out_of_a_segment_and_stays_on_disk() -> None:
     leaving = bench.queue.ready.pages()[0].segment
     leaving.is_leaving = True
     rounds = 0
-    while not bench.queue.move_leaving(1 << 40):
+    while not move_leaving(bench.queue, 1 << 40):
         rounds += 1
         assert rounds < 100
         while bench.serve():
@@ -497,7 +495,7 @@ def test_what_can_not_be_read_is_not_moved_for_ever() -> None:
     lost_bytes = bench.disk.segments[int(leaving.number)].content
     bench.disk.segments[int(leaving.number)] = FakeFile(bytes(len(lost_bytes)))
     for _ in range(100):
-        if bench.queue.move_leaving(1 << 40):
+        if move_leaving(bench.queue, 1 << 40):
             break
         while bench.serve():
             pass

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from amqpd.queues.expiry import effective_ttl_ms, own_ttl_ms
+from amqpd.queues.agenda import Agenda
+from amqpd.queues.expiry import deadline_of_logged, effective_ttl_ms, own_ttl_ms
+from amqpd.store.log import Log, fresh_start
+from tests.fakes.core import new_message
 
 
 @pytest.mark.parametrize(
@@ -17,3 +20,14 @@ def test_a_messages_own_time_is_its_expiration() -> None:
     header = b"\x00\x3c\x00\x00" + bytes(8)
     assert own_ttl_ms(header + b"\x01\x00\x03250") == 250
     assert own_ttl_ms(header + b"\x00\x00") == -1
+
+
+def test_a_message_that_was_on_disk_only_has_the_deadline_that_it_had() -> None:
+    agenda = Agenda(Log(fresh_start(1)), 700, 1_000_700)
+    message = new_message(1)
+    message.enqueued_ms = 1_000_600
+    assert deadline_of_logged(-1, message, agenda) == 0
+    assert deadline_of_logged(500, message, agenda) == 1100
+    # 0 would be never.
+    message.enqueued_ms = 999_500
+    assert deadline_of_logged(500, message, agenda) == -1

@@ -169,7 +169,7 @@ def test_removing_the_last_consumer_is_told() -> None:
 
 def test_the_watermark_moves_only_forward_and_only_for_what_is_logged() -> None:
     queue = filled(b"a", b"b", durable=True)
-    queue.restore_watermark(2)
+    queue.delivered_to = 2
     queue.get(False)
     assert queue.agenda.moved == []
     agenda = new_agenda()
@@ -185,14 +185,6 @@ def test_a_deleted_queue_logs_no_watermark() -> None:
     queue.delete()
     queue.agenda.log_watermarks()
     assert records_of(queue) == [MESSAGE]
-
-
-def test_what_recovery_found_comes_back_with_its_history() -> None:
-    queue = new_queue(durable=True)
-    queue.restore(new_message(1), 3, True)
-    queue.restore(new_message(2), 0, False)
-    entries = queue.ready.entries()
-    assert [(each.delivery_count, each.redelivered) for each in entries] == [(3, True), (0, False)]
 
 
 def test_expiry_counts_from_the_last_use_and_not_while_there_is_a_consumer() -> None:
@@ -234,7 +226,7 @@ def test_a_deleted_queue_leaves_no_timer_that_has_something_to_do() -> None:
     queue.publish(new_message(2))
     assert agenda.wheel.count == 1
     queue.delete()
-    assert queue._head_timer is None
+    assert queue.head_timer is None
     assert agenda.wheel._done_count == 1
     agenda.wheel.advance(2000)
     assert (agenda.wheel.count, agenda.wheel._done_count) == (0, 0)

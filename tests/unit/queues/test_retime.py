@@ -3,6 +3,7 @@ from __future__ import annotations
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.entry import Entry
+from amqpd.queues.new_options import apply_options
 from amqpd.queues.queue import Queue
 from amqpd.queues.retime import arrivals, arrived_ms
 from amqpd.store.log import Log, fresh_start
@@ -71,7 +72,7 @@ def test_a_shorter_ttl_counts_from_the_arrival() -> None:
     publish(queue, 1)
     pass_to(agenda, 3_000)
     publish(queue, 2)
-    queue.apply(options(2_500))
+    apply_options(queue, options(2_500))
     assert deadlines(queue) == [3_500, 5_500]
     pass_to(agenda, 3_510)
     assert queue.ready.count == 1
@@ -84,7 +85,7 @@ def test_what_is_overdue_by_a_new_ttl_leaves_at_the_next_tick() -> None:
     queue = queue_of(agenda, options(60_000))
     publish(queue, 1)
     pass_to(agenda, 9_000)
-    queue.apply(options(500))
+    apply_options(queue, options(500))
     pass_to(agenda, 9_020)
     assert queue.ready.count == 0
 
@@ -93,7 +94,7 @@ def test_a_longer_ttl_keeps_what_would_have_gone() -> None:
     agenda = agenda_at(1_000)
     queue = queue_of(agenda, options(1_000))
     publish(queue, 1)
-    queue.apply(options(5_000))
+    apply_options(queue, options(5_000))
     pass_to(agenda, 5_900)
     assert queue.ready.count == 1
     pass_to(agenda, 6_020)
@@ -105,7 +106,7 @@ def test_without_a_ttl_nothing_goes_any_more_but_what_has_its_own() -> None:
     queue = queue_of(agenda, options(1_000))
     publish(queue, 1)
     publish(queue, 2, ttl_ms=3_000)
-    queue.apply(options())
+    apply_options(queue, options())
     assert deadlines(queue) == [0, 4_000]
     pass_to(agenda, 3_000)
     assert queue.ready.count == 2
@@ -118,8 +119,8 @@ def test_a_message_with_its_own_ttl_moves_in_the_wheel_and_back() -> None:
     queue = queue_of(agenda, options())
     publish(queue, 1, ttl_ms=60_000)
     publish(queue, 2, ttl_ms=60_000)
-    queue.apply(options(1_000))
-    queue.apply(options(5_000))
+    apply_options(queue, options(1_000))
+    apply_options(queue, options(5_000))
     pass_to(agenda, 2_100)
     assert queue.ready.count == 2
     pass_to(agenda, 6_020)
@@ -134,7 +135,7 @@ def test_a_priority_queue_is_retimed_one_by_one() -> None:
     publish(queue, 1)
     pass_to(agenda, 2_000)
     publish(queue, 2)
-    queue.apply(options(1_500, max_priority=3))
+    apply_options(queue, options(1_500, max_priority=3))
     pass_to(agenda, 2_520)
     assert [entry.message.message_id for entry in queue.ready.entries()] == [2]
 
@@ -147,7 +148,7 @@ def test_a_message_that_comes_back_has_the_new_deadline_if_the_log_knows_when_it
     logged, unlogged = queue.get(False), queue.get(False)
     assert logged is not None and unlogged is not None
     logged.message.enqueued_ms = agenda.wall_ms
-    queue.apply(options(2_000))
+    apply_options(queue, options(2_000))
     pass_to(agenda, 2_000)
     queue.requeue(unlogged)
     queue.requeue(logged)
@@ -162,7 +163,7 @@ def test_a_message_that_comes_back_stays_once_there_is_no_ttl() -> None:
     publish(queue, 1)
     entry = queue.get(False)
     assert entry is not None
-    queue.apply(options())
+    apply_options(queue, options())
     pass_to(agenda, 5_000)
     queue.requeue(entry)
     assert deadlines(queue) == [0]

@@ -8,7 +8,9 @@ from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import QueueOptions, read_options
 from amqpd.queues.back_off import FAILED, RETURNED
 from amqpd.queues.entry import Entry
+from amqpd.queues.new_options import apply_options
 from amqpd.queues.queue import Queue
+from amqpd.queues.restart import restore
 from amqpd.store.log import Log, fresh_start
 from amqpd.wire.field_table import EMPTY_TABLE, encode_table
 from tests.fakes.core import logged, new_message
@@ -118,7 +120,7 @@ def test_the_queues_ttl_goes_on_and_counts_on_after_the_wait() -> None:
 def test_a_ttl_from_a_policy_counts_for_who_waits() -> None:
     queue = retrying(1, durable=True, delayed_retry_min=60_000)
     entry = fail(queue)
-    queue.apply(options(delayed_retry_type="failed", message_ttl=300))
+    apply_options(queue, options(delayed_retry_type="failed", message_ttl=300))
     pass_to(queue, 310)
     assert entry.is_settled
 
@@ -126,7 +128,7 @@ def test_a_ttl_from_a_policy_counts_for_who_waits() -> None:
 def test_a_ttl_that_a_policy_takes_away_lets_it_live() -> None:
     queue = retrying(1, durable=True, message_ttl=500)
     fail(queue)
-    queue.apply(options(delayed_retry_type="failed"))
+    apply_options(queue, options(delayed_retry_type="failed"))
     pass_to(queue, 990)
     assert queue.waiting.count == 1
     pass_to(queue, 1000)
@@ -136,13 +138,13 @@ def test_a_ttl_that_a_policy_takes_away_lets_it_live() -> None:
 def test_a_policy_changes_the_next_wait_and_not_this_one() -> None:
     queue = retrying(1)
     fail(queue)
-    queue.apply(options(delayed_retry_type="failed", delayed_retry_min=10_000))
+    apply_options(queue, options(delayed_retry_type="failed", delayed_retry_min=10_000))
     pass_to(queue, 1000)
     assert ids(queue) == [1]
     fail(queue)
     pass_to(queue, 20_990)
     assert ids(queue) == []
-    queue.apply(options())
+    apply_options(queue, options())
     pass_to(queue, 21_000)
     fail(queue)
     assert ids(queue) == [1]
@@ -196,7 +198,7 @@ def test_the_record_says_when_by_the_wall_clock() -> None:
 def test_who_is_restored_waits_for_the_rest_and_keeps_its_place() -> None:
     queue = queue_of(durable=True)
     for message_id, ready_at_ms in ((1, 0), (2, WALL_MS + 500), (3, WALL_MS - 1), (4, WALL_MS + 300), (5, 0)):
-        queue.restore(new_message(message_id), 1, True, ready_at_ms, message_id < 4)
+        restore(queue, new_message(message_id), 1, True, ready_at_ms, message_id < 4)
     assert ids(queue) == [1, 3, 5]
     pass_to(queue, 300)
     assert ids(queue) == [1, 3, 4, 5]

@@ -1,0 +1,71 @@
+"""A queue across a restart: what of it is written into a checkpoint, and how it takes back what recovery found.
+
+Owns neither the checkpoint's format (store/checkpoint.py) nor the order in which a broker is put together
+(vhosts/restore.py). Who holds unacked messages describes them; the queue does not know where they are. Nothing is logged.
+"""
+
+from __future__ import annotations
+
+from mypy_extensions import i64
+
+from amqpd.base.message import Message
+from amqpd.queues.entry import Entry
+from amqpd.queues.expiry import expire_overdue, own_ttl_ms, set_deadline, time_to_stay_ms
+from amqpd.queues.queue import Queue
+from amqpd.store.checkpoint import CheckpointBuilder
+
+
+def describe(queue: Queue, checkpoint: CheckpointBuilder) -> None:
+    """What of this queue a restart needs to know, except unacked messages."""
+    queue_id = queue.queue_id
+    checkpoint.add_delivered(queue_id, queue.delivered_to)
+    if queue.dedup is not None:
+        queue.dedup.describe_to(checkpoint)
+    for entry in queue.ready.entries():
+        checkpoint.add(queue_id, entry.message, entry.delivery_count, entry.redelivered)
+    for each in queue.waiting.tries():
+        message = each.entry.message
+        checkpoint.add(queue_id, message, each.entry.delivery_count, True)
+        checkpoint.add_waiting(queue_id, message, queue.waiting.ready_at_wall_ms(each))
+    for page in queue.ready.pages():
+        checkpoint.add_page(queue_id, page)
+
+
+def restore(
+    queue: Queue,
+    message: Message,
+    delivery_count: i64,
+    redelivered: bool,
+    ready_at_ms: i64 = 0,
+    is_returned: bool = False,
+) -> None:
+    """Put back what recovery found; called in message_id order, before any consumer.
+
+    Time went on while the broker was down: what is overdue leaves in the first turn. `ready_at_ms`, by the wall
+    clock, is when a wait ends. `is_returned`: it is older than some message that waits.
+    """
+    entry = Entry(message, queue)
+    entry.delivery_count = delivery_count
+    entry.redelivered = redelivered
+    message.ttl_ms = own_ttl_ms(message.header)
+    agenda = queue.agenda
+    ttl_ms = time_to_stay_ms(queue.options, message)
+    left_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms
+    due_ms = agenda.monotonic_ms + (left_ms if left_ms > 1 else 1)
+    if ready_at_ms > agenda.wall_ms:
+        if ttl_ms >= 0:
+            entry.due_ms = due_ms
+        queue.waiting.add(entry, agenda.monotonic_ms + ready_at_ms - agenda.wall_ms)
+        return
+    if is_returned:
+        queue.ready.put_back(entry)
+    else:
+        queue.ready.append(entry)
+    if ttl_ms >= 0:
+        set_deadline(queue, entry, due_ms)
+
+
+def settle_down(queue: Queue) -> None:
+    """Restored, with some of it on disk only: the oldest has to be in memory if it is going to expire."""
+    if queue.options.message_ttl_ms >= 0:
+        expire_overdue(queue)
