@@ -1,7 +1,7 @@
 """One AMQP channel: content assembly, publish and settle.
 
-Owns the channel's state and its parts (unacked, confirms, transaction, consumers, credit). Does not own the rare methods
-(`on_*.py`), the frames (connections) or what a queue does with a message.
+Owns the channel's state and its parts (unacked, leases, confirms, transaction, consumers, credit). Does not own the rare
+methods (`on_*.py`), the frames (connections) or what a queue does with a message.
 
 Content arrives as three kinds of frame in strict order (AMQP 0-9-1 4.2.6), `_content` says which is next:
 
@@ -42,8 +42,8 @@ from amqpd.queues.delay import check_delay
 from amqpd.queues.entry import Entry
 from amqpd.queues.overflow import REJECT_PUBLISH_DLX
 from amqpd.queues.queue import Queue
-from amqpd.vhosts.deduplication import is_overtaken, note_all, unseen
-from amqpd.vhosts.routing import DEFAULT_EXCHANGE, Route, find_route, split_route_key
+from amqpd.vhosts.deduplication import note_all, unseen
+from amqpd.vhosts.routing import Route, find_route, split_route_key
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.frames import BASIC_ACK, BASIC_PUBLISH
 from amqpd.wire.hot_methods import send_basic_return
@@ -239,7 +239,7 @@ class Channel:
             self.session.block()
         return True
 
-    def _publish_inspected(self, route: Route, route_key: bytes, body: bytes, seen: Inspected, mandatory: bool) -> None:
+    def publish_inspected(self, route: Route, route_key: bytes, body: bytes, seen: Inspected, mandatory: bool) -> None:
         header = header_to_keep(seen, route)
         if not route.deduplicates:
             self._publish(route, route_key, header, body, seen.ttl_ms, mandatory, 0)
@@ -288,7 +288,7 @@ class Channel:
             route = self._find_route(seen.headers, seen.extra_routing_keys)
         if route.deduplicates:
             check_dedup_id(seen.headers)
-        self._publish_inspected(route, self._route_key, body, seen, mandatory)
+        self.publish_inspected(route, self._route_key, body, seen, mandatory)
 
     def _find_route(self, headers: FieldTable | None, extra_routing_keys: list[str]) -> Route:
         """The route of the message at hand; remembered unless it is this one message's own."""
@@ -331,14 +331,14 @@ class Channel:
             return
         if multiple:
             for entry in self._take(delivery_tag, multiple):
-                self._give_credit_back(entry)
+                self.give_credit_back(entry)
                 entry.queue.settle(entry)
             return
         taken = self.unacked.take(delivery_tag)
         if taken is None:
             self._check_late(delivery_tag)
             return
-        self._give_credit_back(taken)
+        self.give_credit_back(taken)
         taken.queue.settle(taken)
 
     def on_basic_reject(self, delivery_tag: i64, multiple: bool, requeue: bool) -> None:
@@ -351,7 +351,7 @@ class Channel:
             self.reject(entry, requeue)
 
     def reject(self, entry: Entry, requeue: bool) -> None:
-        self._give_credit_back(entry)
+        self.give_credit_back(entry)
         if requeue:
             entry.queue.requeue(entry, FAILED)
         else:
@@ -359,12 +359,12 @@ class Channel:
 
     def give_back(self, entry: Entry) -> None:
         """Nobody says anything against it: its channel ends, or the client wants to begin anew."""
-        self._give_credit_back(entry)
+        self.give_credit_back(entry)
         entry.queue.requeue(entry, RETURNED)
 
     def redeliver(self, entry: Entry, consumer: Consumer) -> None:
         """Once more to the same consumer, under a new tag."""
-        self._give_credit_back(entry)
+        self.give_credit_back(entry)
         entry.redelivered = True
         entry.delivery_count += 1
         entry.consumer = consumer
@@ -394,7 +394,7 @@ class Channel:
         if not self.leases.is_late(delivery_tag):
             raise unknown_tag(delivery_tag)
 
-    def _give_credit_back(self, entry: Entry) -> None:
+    def give_credit_back(self, entry: Entry) -> None:
         consumer = entry.consumer
         if consumer is not None:
             entry.consumer = None
@@ -436,49 +436,6 @@ class Channel:
                 self._check_late(tag)
             else:
                 transaction.hold_settle(HeldSettle(tag, entry, verdict))
-
-    def commit(self) -> None:
-        transaction = self.transaction
-        assert transaction is not None
-        publishes = transaction.publishes
-        routes = [self._route_at_commit(publish) for publish in publishes]
-        for publish, route in zip(publishes, routes, strict=True):
-            if route.deduplicates:
-                check_dedup_id(publish.seen.headers)
-        self._check_room(publishes, routes)
-        settles = transaction.settles
-        transaction.clear()
-        for publish, route in zip(publishes, routes, strict=True):
-            if is_overtaken(route):
-                route = self._route_at_commit(publish)
-            self._publish_inspected(route, publish.route_key, publish.body, publish.seen, publish.mandatory)
-        for settle in settles:
-            if settle.verdict == ACK:
-                self._give_credit_back(settle.entry)
-                settle.entry.queue.settle(settle.entry)
-            else:
-                self.reject(settle.entry, settle.verdict == REQUEUE)
-
-    def _check_room(self, publishes: list[HeldPublish], routes: list[Route]) -> None:
-        """A queue that refuses one message refuses the transaction: all or nothing. (RabbitMQ keeps the others.)"""
-        coming: dict[str, i64] = {}
-        for publish, route in zip(publishes, routes, strict=True):
-            if route.may_be_refused:
-                # Two with one id in one transaction count twice here: the second may be refused room that it would not need.
-                for queue in unseen(route, publish.seen.headers).queues:
-                    before = coming.get(queue.name, 0)
-                    if queue.refuses(len(publish.body), before):
-                        raise PreconditionFailed("partial tx completion")
-                    coming[queue.name] = before + 1
-
-    def _route_at_commit(self, publish: HeldPublish) -> Route:
-        """By the names and bindings of now. An exchange that went away since the publish routes nowhere."""
-        vhost = self.session.vhost
-        exchange_name, routing_key = split_route_key(publish.route_key)
-        if exchange_name not in vhost.exchanges:
-            return Route(vhost.find_exchange(DEFAULT_EXCHANGE), routing_key, [], False)
-        seen = publish.seen
-        return find_route(vhost, exchange_name, [routing_key, *seen.extra_routing_keys], seen.headers, seen.header)
 
     def rollback(self) -> None:
         transaction = self.transaction

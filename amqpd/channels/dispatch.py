@@ -18,7 +18,7 @@ from amqpd.channels.on_basic import (
     on_basic_qos,
     on_basic_recover,
 )
-from amqpd.channels.on_channel import on_channel_flow, on_confirm_select, on_tx_commit, on_tx_rollback, on_tx_select
+from amqpd.channels.on_channel import on_channel_flow, on_confirm_select
 from amqpd.channels.on_exchange import on_exchange_bind, on_exchange_declare, on_exchange_delete, on_exchange_unbind
 from amqpd.channels.on_queue import (
     on_queue_bind,
@@ -27,6 +27,7 @@ from amqpd.channels.on_queue import (
     on_queue_purge,
     on_queue_unbind,
 )
+from amqpd.channels.on_tx import on_tx_commit, on_tx_rollback, on_tx_select
 from amqpd.wire.methods import AccessRequest, AccessRequestOk, encode_method, new_method
 
 

@@ -1,4 +1,4 @@
-"""channel.flow and close, confirm.select, and the tx methods."""
+"""channel.flow and confirm.select."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pamqp import commands
 from amqpd.base.errors import PreconditionFailed
 from amqpd.channels.channel import Channel
 from amqpd.channels.confirms import Confirms
-from amqpd.channels.tx import Transaction
 from amqpd.wire.methods import encode_method, new_method
 
 
@@ -26,25 +25,3 @@ def on_confirm_select(channel: Channel, method: commands.Confirm.Select) -> None
         channel.confirms = Confirms(channel.outbox, channel.number, channel.session.commits)
     if not method.nowait:
         channel.session.reply(channel.number, encode_method(new_method(commands.Confirm.SelectOk)))
-
-
-def on_tx_select(channel: Channel) -> None:
-    if channel.confirms is not None:
-        raise PreconditionFailed("cannot switch from confirm to tx mode")
-    if channel.transaction is None:
-        channel.transaction = Transaction(channel.session.limits)
-    channel.session.reply(channel.number, encode_method(new_method(commands.Tx.SelectOk)))
-
-
-def on_tx_commit(channel: Channel) -> None:
-    if channel.transaction is None:
-        raise PreconditionFailed("channel is not transactional")
-    channel.commit()
-    channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Tx.CommitOk)))
-
-
-def on_tx_rollback(channel: Channel) -> None:
-    if channel.transaction is None:
-        raise PreconditionFailed("channel is not transactional")
-    channel.rollback()
-    channel.session.reply(channel.number, encode_method(new_method(commands.Tx.RollbackOk)))
