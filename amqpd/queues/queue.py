@@ -1,8 +1,9 @@
 """One queue: publish, get, settle, requeue, purge.
 
 Owns which messages are ready, how many are unacked, and the log records that tell of them. Does not own names,
-permissions or equivalence (vhosts), what a delivery looks like (consumers), the order of leaving (ready, priorities), nor
-the verdicts on length (overflow) and age (expiry): it acts on them. A plain queue pays one look at a flag for all of that.
+permissions or equivalence (vhosts), what a delivery looks like (consumers), the order of leaving (order, ready, priorities),
+restarts (restart), new options (new_options), nor the verdicts on length (overflow) and age (expiry): it acts on them. A
+plain queue pays one look at a flag for all of that.
 Dead letters are only noted here, on the agenda; until the end of the turn, when the vhost routes them, they are neither
 ready nor unacked, and the log still has them in this queue.
 """

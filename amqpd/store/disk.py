@@ -1,6 +1,6 @@
 """The port to the disk: segment files by number, checkpoint files by generation.
 
-Owns the contract only; runtime/files.py has the real one, tests a faulty one. Every method may raise OSError. ENOSPC from
+Owns the contract only; runtime/file_disk.py has the real one, tests a faulty one. Every method may raise OSError. ENOSPC from
 `create_segment`, `write` or `write_checkpoint` leaves behind nothing that counts; any other error from a write or a sync
 means that the disk may not be trusted with this log again.
 """

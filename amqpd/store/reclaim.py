@@ -1,7 +1,7 @@
 """Giving space back: when to take a checkpoint, which segments to move messages out of, which to delete.
 
-Owns those three decisions; the broker does what they say: feeds a checkpoint, moves messages whose `segment.is_leaving`
-(Log.append_move), has files deleted. Bound: disk use comes down to twice the live bytes plus two segments, also when one
+Owns those three decisions. Does not own what follows: caretaker.py describes the queues for a checkpoint and moves messages
+whose `segment.is_leaving` (queues/moves.py), the shell writes and deletes files. Bound: disk use comes down to twice the live bytes plus two segments, also when one
 slow queue holds one message in every segment.
 
 Invariants: a segment is deleted only if (1) nothing in it is live, (2) the batch that made it so is durable, and (3) both

@@ -1,6 +1,6 @@
 """Record layouts of the log: what a batch is made of.
 
-Owns how one record is written and read. Does not own batches (batch.py), nor what a record means (recovery.py).
+Owns how one record is written and read. Does not own batches (batch.py), nor what a record means (replay.py).
 All integers are little endian. The first byte is the kind:
 
     1 MESSAGE    kind(1) message_id(8) enqueued_ms(8) route_key_size(2) queue_count(4) header_size(4) body_size(4)
