@@ -1,10 +1,10 @@
 """Carries out what reclaim decides, a little in every turn: describes all queues for a checkpoint, and moves what is live out
 of segments that should go.
 
-Owns how far both have come. Does not own when they are due nor what may be deleted (store/reclaim.py). A checkpoint is
-fuzzy: queues are described one by one while work goes on, and the log behind its position has the last word. What is with a
-consumer may change hands meanwhile, so that is looked at first and once more at the end; what comes back in between says so
-itself (`Agenda.checkpoint`).
+Owns how far both have come. Does not own when they are due nor what may be deleted (store/reclaim.py), nor what of one queue
+is described or moved (queues/restart.py, queues/moves.py). A checkpoint is fuzzy: queues are described one by one while work
+goes on, and the log behind its position has the last word. What is with a consumer may change hands meanwhile, so that is
+looked at first and once more at the end; what comes back in between says so itself (`Agenda.checkpoint`).
 """
 
 from __future__ import annotations

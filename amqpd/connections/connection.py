@@ -3,8 +3,8 @@
 Owns the input that has not been handled, the connection's state and its channels. Does not own what a method means
 (channels) nor the socket (runtime).
 
-Input is handled frame by frame until it ends, or until the session is held (a reply waits for the disk) or blocked (a
-resource alarm); the rest stays in `_input` and goes on when the broker calls `resume`.
+Input is handled frame by frame until it ends, or until the session is held (a reply waits for the disk, to write or to
+read) or blocked (a resource alarm); the rest stays in `_input` and goes on when the broker calls `resume`.
 Invariants: whole or byte by byte gives the same result; only AmqpError is answered, anything else is our bug (541).
 """
 

@@ -23,14 +23,7 @@ from amqpd.queues.consumers import Consumer, Consumers
 from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
 from amqpd.queues.dedup_window import DedupWindow, window_of
 from amqpd.queues.entry import Entry
-from amqpd.queues.expiry import (
-    HeadTimer,
-    expire_overdue,
-    forget_head,
-    note_deadline,
-    set_deadline,
-    time_to_stay_ms,
-)
+from amqpd.queues.expiry import HeadTimer, expire_overdue, forget_head, note_deadline, set_deadline, time_to_stay_ms
 from amqpd.queues.measured import MeasuredReady
 from amqpd.queues.order import new_order
 from amqpd.queues.overflow import DROP_HEAD, is_too_long

@@ -96,6 +96,18 @@ def test_nothing_comes_back_early(broker: BrokerHarness, client: Client) -> None
     assert ready_and_unacked(broker) == (1, 0)
 
 
+def test_what_was_not_settled_in_time_has_failed_and_waits_where_its_queue_has_a_back_off(
+    broker: BrokerHarness, client: Client
+) -> None:
+    client.declare("q", arguments=encode_table({"x-consumer-timeout": 1000, "x-retry-initial-ms": 500}))
+    client.publish("q", b"a")
+    client.get("q")
+    broker.advance(1000)
+    assert ready_and_unacked(broker) == (0, 0)
+    broker.advance(600)
+    assert ready_and_unacked(broker) == (1, 0)
+
+
 def test_without_a_timeout_a_delivery_may_take_for_ever(broker: BrokerHarness, client: Client) -> None:
     client.declare("q")
     client.publish("q", b"a")
