@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 CYCLES ?= 50
+MINUTES ?= 10
 STREAMS ?= 1000000
 SEEDS  ?= 1000
 FIRST  ?= 0
@@ -30,7 +31,7 @@ ifeq ($(KIND),pure)
 COMPILED    := $(INTERPRETED)
 endif
 
-.PHONY: help install run test check static check-compiled live differential client-suites chaos fuzz sim sim-mutants bench bench-features bench-delays format lock clean
+.PHONY: help install run test check static check-compiled live differential client-suites chaos soak fuzz sim sim-mutants bench bench-features bench-depth bench-stragglers bench-delays format lock clean
 
 help:
 	@echo 'make install         venv in .venv with the compiled package and everything tests need'
@@ -42,10 +43,12 @@ help:
 	@echo 'make differential    the same transcript as RabbitMQ (needs rabbitmq-server)'
 	@echo 'make client-suites   the clients'"'"' own test suites (SUITES="aio-pika kombu ...")'
 	@echo 'make chaos           kill -9 under confirmed load, again and again (CYCLES=50)'
+	@echo 'make soak            the same for MINUTES=10, with sums as it goes'
 	@echo 'make fuzz            mutated frame streams into the compiled core (STREAMS=1000000)'
 	@echo 'make sim             crashes at any point, simulated (SEEDS=1000, or SEED=n for the story of one)'
 	@echo 'make sim-mutants     bugs put in on purpose, and how many seeds it takes to find each'
 	@echo 'make bench           load a local broker, print a table; beside RabbitMQ where one is installed'
+	@echo 'make bench-depth     millions of messages in queues, kill -9 and restart; make bench-stragglers: disk space'
 	@echo 'make bench-features  what TTL, dead letters and priorities cost; make bench-delays: millions that wait'
 	@echo 'AMQPD_PURE=1 make X  without compilation'
 
@@ -93,6 +96,9 @@ CHECKOUT_MODULE := import runpy, sys; sys.path.append("$(CURDIR)"); runpy.run_mo
 chaos: $(STAMP)
 	$(COMPILED) $(BIN)/python -c '$(CHECKOUT_MODULE)' tests.chaos.kill9 --cycles $(CYCLES) $(ARGS)
 
+soak: $(STAMP)
+	$(COMPILED) $(BIN)/python -c '$(CHECKOUT_MODULE)' tests.chaos.soak --minutes $(MINUTES) $(ARGS)
+
 fuzz: $(STAMP)
 	$(COMPILED) $(BIN)/python -c '$(CHECKOUT_MODULE)' tests.fuzz.run_streams --count $(STREAMS) $(ARGS)
 
@@ -109,6 +115,12 @@ bench: $(STAMP)
 
 bench-features: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/features $(ARGS)
+
+bench-depth: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python bench/depth $(ARGS)
+
+bench-stragglers: $(STAMP)
+	$(BIN)/python bench/stragglers $(ARGS)
 
 bench-delays: $(STAMP)
 	$(BIN)/python bench/delays $(ARGS)

@@ -20,6 +20,8 @@ from amqpd.cli.load.client import LoadConnection
 from amqpd.cli.load.settings import Settings
 
 START_TIMEOUT_S = 60.0
+# After kill -9 with millions of messages.
+RESTART_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 30.0
 READY_LINE = "amqpd ready"
 # Debian's rabbitmq-server on the PATH changes to another user; the one below it does not.
@@ -57,7 +59,7 @@ class Broker:
         """What the broker calls itself."""
         raise NotImplementedError
 
-    def start(self) -> None:
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
         started = time.monotonic()
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -70,7 +72,7 @@ class Broker:
                 start_new_session=True,
             )
         while not self.is_ready():
-            if self._process.poll() is not None or time.monotonic() - started > START_TIMEOUT_S:
+            if self._process.poll() is not None or time.monotonic() - started > timeout_s:
                 self.stop()
                 raise LoadError(f"{self.name} did not start:\n{self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.001)
@@ -81,6 +83,17 @@ class Broker:
 
     def resume(self) -> None:
         os.killpg(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """kill -9 of everything that it started; its files stay, so that `start` is a restart."""
+        process = self._process
+        assert process is not None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        self._process = None
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while time.monotonic() < deadline and is_taken(self.port):
+            time.sleep(0.01)
 
     def stop(self) -> None:
         process = self._process
@@ -177,6 +190,12 @@ def find_rabbitmq() -> str | None:
         if server and os.access(server, os.X_OK):
             return server
     return None
+
+
+def is_taken(port: int) -> bool:
+    """Whether anybody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port() -> int:

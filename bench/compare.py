@@ -71,9 +71,7 @@ class Comparison:
 
     @property
     def generator(self) -> list[str]:
-        # amqpload is handed nothing that it does not know; both read the same names.
-        own = [sys.executable, "-P", "-m", "amqpd.cli.bench"]
-        return [self._arguments.generator] if self._arguments.generator else own
+        return generator_command(self._arguments.generator)
 
     @property
     def names(self) -> list[str]:
@@ -137,13 +135,7 @@ class Comparison:
         timed = ["--duration", f"{arguments.duration:g}", "--warmup", f"{arguments.duration / 5:g}"]
         command = [*self.generator, *common, *step.arguments, *(timed if step.is_timed else [])]
         with self.console.status(f"{broker.name}: load {load.letter}"):
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
-                line = done.stdout.strip().splitlines()[-1]
-                result: dict[str, object] = json.loads(line)
-            except (subprocess.TimeoutExpired, IndexError, ValueError) as error:
-                result = {"error": f"no result: {error}"}
-        return result
+            return run_generator(command)
 
     def _note(self, round_number: int, step: Step, broker: Broker, result: dict[str, object]) -> None:
         problem = complaint(result)
@@ -156,6 +148,22 @@ class Comparison:
                 markup=False,
                 highlight=False,
             )
+
+
+def generator_command(path: str) -> list[str]:
+    """amqpload is handed nothing that it does not know; both read the same names."""
+    return [path] if path else [sys.executable, "-P", "-m", "amqpd.cli.bench"]
+
+
+def run_generator(command: list[str]) -> dict[str, object]:
+    """Its result, or one that holds only an `error`."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False)
+        line = done.stdout.strip().splitlines()[-1]
+        result: dict[str, object] = json.loads(line)
+    except (subprocess.TimeoutExpired, IndexError, ValueError) as error:
+        result = {"error": f"no result: {error}"}
+    return result
 
 
 def complaint(result: dict[str, object]) -> str:

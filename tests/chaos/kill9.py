@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import random
 import shutil
 import sys
@@ -80,10 +81,13 @@ class Chaos:
     def where(self) -> Where:
         return Where(self.broker.host, self.broker.port)
 
-    async def run(self, cycles: int) -> None:
+    async def run(self, cycles: int, until_s: float = math.inf) -> None:
+        """So many cycles, or as many as begin before the monotonic second `until_s`."""
         try:
             await self._start()
             for cycle in range(1, cycles + 1):
+                if time.monotonic() >= until_s:
+                    break
                 await self._cycle(cycle)
             await self._drain()
             await self.broker.stop()

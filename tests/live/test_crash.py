@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from tests.chaos.kill9 import Chaos
+from tests.chaos.soak import Soak
 
 CYCLES = 3
 
@@ -29,3 +30,11 @@ def test_the_checker_sees_a_log_that_lost_its_end(seed: int, tmp_path: Path) -> 
     chaos = Chaos(seed, tmp_path, report=False, is_sabotaged=True)
     uvloop.run(chaos.run(CYCLES))
     assert chaos.checker.violations["LOST"] > 0
+
+
+def test_a_soak_sums_up_what_its_rounds_counted() -> None:
+    soak = Soak(seed=3, report=False)
+    soak.run(minutes=0.05)
+    assert soak.round_count >= 1
+    assert soak.sums["confirmed"] > 0
+    assert soak.violation_count == 0, soak.summary()
