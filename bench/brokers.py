@@ -120,11 +120,13 @@ class Broker:
 
 class Amqpd(Broker):
     name = "amqpd"
+    # Of `amqpd serve`, beside what every benchmark gives it.
+    flags: tuple[str, ...] = ()
 
     def command(self) -> list[str]:
         # -P: the installed, compiled package, never the sources of the directory that this is called from.
         serve = [sys.executable, "-P", "-m", "amqpd", "serve", "--no-management", "--log-level", "warning"]
-        return [*serve, "--data-dir", str(self.directory / "data"), "--amqp", f"127.0.0.1:{self.port}"]
+        return [*serve, "--data-dir", str(self.directory / "data"), "--amqp", f"127.0.0.1:{self.port}", *self.flags]
 
     def is_ready(self) -> bool:
         return READY_LINE in self.log.read_text(errors="replace")

@@ -16,7 +16,7 @@ WIDTH, PANEL_HEIGHT = 760, 230
 LEFT, RIGHT, TOP, GAP, BOTTOM = 78, 24, 30, 46, 48
 MIB = 1 << 20
 # Distinct without colour too.
-DASHES = ("", "7 4", "2 3", "10 3 2 3")
+DASHES = ("none", "7 4", "2 3", "10 3 2 3")
 
 STYLE = """
   .page { fill: #ffffff } .text { fill: #1f2328 } .grid { stroke: #d1d9e0 } .axis { stroke: #59636e }
