@@ -14,6 +14,7 @@ import amqpd.store.log
 import amqpd.store.recovery
 import amqpd.store.replay
 from amqpd.broker import Broker
+from amqpd.caretaker import Caretaker
 from amqpd.channels.channel import Channel
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.session import Session
@@ -156,7 +157,7 @@ def checkpoint_forgets_settle(patches: Patches) -> None:
 
 @mutant("a checkpoint forgets what is unacked")
 def checkpoint_forgets_unacked(patches: Patches) -> None:
-    patches.wrap(Channel, "unsettled", lambda old: lambda self: [])
+    patches.wrap(Caretaker, "_describe_unsettled", lambda old: lambda self, builder: None)
 
 
 @mutant("a checkpoint is written before its mark is durable")

@@ -11,7 +11,7 @@ import pytest
 
 import amqpd.store.log
 from tests.sim import mutants
-from tests.sim.__main__ import play
+from tests.sim.__main__ import play_all
 from tests.sim.plan import draw
 from tests.sim.shrink import failure_of, report, shrink
 from tests.sim.world import World
@@ -30,7 +30,7 @@ def digest_of(seed: int) -> str:
 
 @pytest.mark.parametrize("first", [0, *(pytest.param(at, marks=pytest.mark.slow) for at in range(SLICE, SEEDS, SLICE))])
 def test_seeds_keep_every_promise(first: int) -> None:
-    tally = play(first, SLICE, False)
+    tally = play_all(first, SLICE, 1, False)
     if tally.failures:
         seed, what = tally.failures[0]
         failure = failure_of(draw(seed))
