@@ -301,7 +301,8 @@ class _Recovery:
         self._report.torn_bytes += len(data)
         self._report.notices.append(f"{segment_path(number)}: removed, it has no valid batch")
         self._disk.delete_segments([number])
-        del self._segments[number]
+        # A checkpoint may list what stood in it all the same.
+        self._segments.pop(number).size_bytes = 0
 
     def _damaged(self, sentence: str) -> None:
         self._report.damage.append(sentence)

@@ -338,3 +338,15 @@ def test_what_is_gone_behind_the_last_batch_keeps_its_place() -> None:
     assert recovered.report.damage == [f"the log ends {end - len(intact) + SEGMENT_HEADER_SIZE} bytes too early"]
     assert recovered.start.position > end
     assert model.disk.segments[1].content == intact
+
+
+def test_what_a_checkpoint_lists_in_a_segment_that_has_to_be_removed_is_missed_and_said() -> None:
+    model = StoreModel(FaultyDisk(), [1])
+    model.publish(b"gone", 1)
+    model.commit()
+    model.checkpoint()
+    model.disk.segments[1] = FakeFile(bytes(len(model.disk.segments[1].content)))
+    recovered = recover(model.disk, LOG_ID, [1])
+    assert recovered.report.missing_counts == {1: 1}
+    assert recovered.queues[1] == [] and 1 not in recovered.pages
+    assert any("is lost" in sentence for sentence in recovered.report.damage)
