@@ -7,7 +7,7 @@ Owns every connection and vhost, and the order of a turn:
     seal() -> Batch      what the log has gathered, for the writer; only while the writer is idle
     woken                connections with output: the shell writes each once, then calls `go_on` if `has_work`
     synced(mark)         from the writer: pays what waited for the disk
-    take_reads()         what deep queues want back from the log; each is filled and given to `read_done`
+    take_reads()         what deep queues want back from the log; filled, they are given to `reads_done`
 
 It never waits, never reads a clock, never touches a socket, a file or a thread.
 """
@@ -26,7 +26,7 @@ from amqpd.channels.session import Session
 from amqpd.connections.connection import Connection
 from amqpd.connections.handshake import OPEN
 from amqpd.queues.agenda import Agenda
-from amqpd.queues.backlog import Depth, PageRead
+from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
@@ -218,14 +218,15 @@ class Broker:
         self._finish()
 
     def take_reads(self) -> list[PageRead]:
-        """What deep queues want back from the log: fill the `blocks` of each and call `read_done`."""
+        """What deep queues want back from the log: fill the `pieces` of each and call `reads_done`."""
         reads = self.agenda.reads
         if len(reads) > 0:
             self.agenda.reads = []
         return reads
 
-    def read_done(self, read: PageRead) -> None:
-        read.backlog.arrived(read)
+    def reads_done(self, reads: list[PageRead]) -> None:
+        for read in reads:
+            read.backlog.arrived(read)
         self._finish()
 
     def begin_checkpoint(self) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64
 
 from amqpd.base.timers import TimingWheel
-from amqpd.queues.backlog import Backlog, Depth, PageRead
+from amqpd.queues.backlog import Backlog
+from amqpd.queues.chunk import Depth, PageRead
 from amqpd.queues.dead_letter import DeadLetter
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.log import Log

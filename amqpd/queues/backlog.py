@@ -1,10 +1,11 @@
-"""What stands behind the head of a long queue: chunks of arrivals, the middle ones on disk only.
+"""What stands behind the head of a long queue: chunks of arrivals, most of them on disk only.
 
-Owns which chunks leave memory and when they are read back: the ones that are farthest from being delivered go, once the log
-has them; a few are read ahead of whoever takes messages. Does not own the head of the order (ready.py), the packed form
-(store/page.py), nor the reading (the shell does it, between turns). A plain queue that is not deep has no backlog at all.
+Owns which chunks leave memory and when they are read back: the ones that are farthest from being delivered go, or do not
+even stay when they arrive; a few are read ahead of whoever takes messages, once the log has them. Does not own the head of
+the order (ready.py), the packed form (store/page.py), nor the reading (the shell does it, between turns). A plain queue
+that is not deep has no backlog at all.
 
-    head (ready.py) | chunk | chunk on disk | ... | chunk on disk | chunk | tail, which grows
+    head (ready.py) | chunk | chunk | chunk on disk | ... | chunk on disk | tail, which grows: in memory or not
 
 Invariant: the order of arrival; what is timed, not logged, or huge keeps its whole chunk in memory.
 """
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
+from amqpd.queues.chunk import Chunk, PageRead
 from amqpd.queues.entry import Entry
-from amqpd.store.page import PAGE_COUNT_MAX, Page, PageWriter, fits_page
+from amqpd.store.page import Page, PageWriter, fits_page
 
 if TYPE_CHECKING:
     from amqpd.queues.agenda import Agenda
@@ -31,28 +33,6 @@ COMPACT_COUNT: Final = 256
 MOVES_MAX: Final = 16
 
 
-@final
-class Depth:
-    """When a queue is deep, and how much of a deep one stays in memory."""
-
-    def __init__(
-        self,
-        head_count: i64 = 256,
-        head_bytes: i64 = 1 << 20,
-        chunk_count: i64 = PAGE_COUNT_MAX,
-        chunk_bytes: i64 = 256 << 10,
-        resident_chunks: i64 = 256,
-    ) -> None:
-        # With more arrivals or body bytes than this a queue is deep, and goes on in chunks.
-        self.head_count = head_count
-        self.head_bytes = head_bytes
-        # A chunk is full at so many messages, or body bytes.
-        self.chunk_count = chunk_count
-        self.chunk_bytes = chunk_bytes
-        # So many chunks of all deep queues together stay in memory, but at least one of each.
-        self.resident_chunks = resident_chunks
-
-
 class Getter:
     """Somebody who waits for the next message of a queue to be in memory."""
 
@@ -62,62 +42,24 @@ class Getter:
 
 
 @final
-class Chunk:
-    """Some neighbours of the order: in memory, or described by pages."""
-
-    def __init__(self, entries: list[Entry], pages: list[Page], mark: i64) -> None:
-        self.entries = entries
-        self.pages = pages
-        # Once this is durable, everything in it can be read back.
-        self.mark = mark
-        self.count: i64 = 0
-        for page in pages:
-            self.count += page.count
-        self.read: PageRead | None = None
-
-    @property
-    def is_cold(self) -> bool:
-        return len(self.pages) > 0
-
-    @property
-    def is_leaving(self) -> bool:
-        for page in self.pages:
-            if page.segment.is_leaving:
-                return True
-        return False
-
-
-@final
-class PageRead:
-    """What a chunk wants from the log. The shell fills `blocks`, one list for each page, and hands it back.
-
-    A page whose bytes can't be read has an empty list.
-    """
-
-    def __init__(self, backlog: Backlog, chunk: Chunk) -> None:
-        self.backlog = backlog
-        self.chunk = chunk
-        self.pages = chunk.pages
-        self.ranges = [page.ranges() for page in chunk.pages]
-        self.blocks: list[list[bytes]] = []
-        self.tries: i64 = 1
-        # Nobody wants it in memory: it only has to leave its segment.
-        self.is_move = False
-
-
-@final
 class Backlog:
     def __init__(self, ready: Ready, agenda: Agenda) -> None:
         self._ready = ready
         self._agenda = agenda
         self._chunks: list[Chunk] = []
         self._first: i64 = 0
+        # The youngest: here, or only their addresses there. One of the two is always empty.
         self._tail: list[Entry] = []
+        self._cold_tail: PageWriter | None = None
         self._tail_bytes: i64 = 0
+        # Once this is durable, everything in the cold tail can be read back.
+        self._tail_mark: i64 = 0
+        # Chunks in memory.
         self._resident_count: i64 = 0
         # Chunks to put on disk as soon as they are durable, in the order of arrival.
         self._leaving: list[Chunk] = []
         self._leaving_first: i64 = 0
+        self._is_unsynced = False
         self.is_ended = False
         agenda.deep_count += 1
 
@@ -129,19 +71,53 @@ class Backlog:
         self._chunks = []
         self._first = 0
         self._tail = []
+        self._cold_tail = None
         self._leaving = []
 
     # In
 
     def append(self, entry: Entry) -> None:
+        if len(self._tail) == 0 and self._append_cold(entry):
+            return
         self._tail.append(entry)
         self._tail_bytes += len(entry.message.body)
         depth = self._agenda.depth
         if len(self._tail) >= depth.chunk_count or self._tail_bytes >= depth.chunk_bytes:
             self._close_tail()
 
+    def _append_cold(self, entry: Entry) -> bool:
+        """Keep only the address of an arrival, while its bytes are in the cache; False if it has to stay in memory.
+
+        Put off until the chunk is full, leaving would cost as much as arriving.
+        """
+        cold = self._cold_tail
+        if cold is None and self._resident_count < self._allowance():
+            return False
+        message = entry.message
+        if entry.is_timed or not fits_page(message):
+            self._close_cold_tail()
+            return False
+        if cold is None:
+            cold = PageWriter()
+            self._cold_tail = cold
+        cold.add_message(message, entry.redelivered, entry.delivery_count)
+        message.holders -= 1
+        self._tail_bytes += len(message.body)
+        self._tail_mark = self._agenda.log.gathered_mark
+        depth = self._agenda.depth
+        if cold.count >= depth.chunk_count or self._tail_bytes >= depth.chunk_bytes:
+            self._close_cold_tail()
+        return True
+
+    def _close_cold_tail(self) -> None:
+        cold = self._cold_tail
+        if cold is not None:
+            self._cold_tail = None
+            self._tail_bytes = 0
+            self._chunks.append(Chunk([], cold.finish(), self._tail_mark))
+
     def _close_tail(self) -> None:
-        chunk = Chunk(self._tail, [], self._agenda.log.mark)
+        chunk = Chunk(self._tail, [], self._agenda.log.gathered_mark)
         self._chunks.append(chunk)
         self._resident_count += 1
         self._tail = []
@@ -155,12 +131,12 @@ class Backlog:
         """What a restart found, younger than all that came before."""
         if len(self._tail) > 0:
             self._close_tail()
+        self._close_cold_tail()
         self._chunks.append(Chunk([], [page], 0))
 
     def _allowance(self) -> i64:
         """How many chunks may stay in memory."""
-        share = self._agenda.depth.resident_chunks // (self._agenda.deep_count + 1)
-        return share if share > 1 else 1
+        return self._agenda.depth.resident_chunks // (self._agenda.deep_count + 1)
 
     def _put_on_disk(self) -> None:
         synced_mark = self._agenda.log.synced_mark
@@ -193,7 +169,6 @@ class Backlog:
             if entry.is_ready:
                 entry.message.holders -= 1
         chunk.pages = writer.finish()
-        chunk.count = len(chunk.entries) - discarded
         chunk.entries = []
         self._resident_count -= 1
         self._ready.forget_discarded(discarded)
@@ -221,10 +196,12 @@ class Backlog:
 
     @property
     def is_empty(self) -> bool:
-        return self._first >= len(self._chunks) and len(self._tail) == 0
+        return self._first >= len(self._chunks) and len(self._tail) == 0 and self._cold_tail is None
 
     def is_first_cold(self) -> bool:
         """Does whoever wants the next entry have to wait? Then it is on its way."""
+        if self._first >= len(self._chunks):
+            self._close_cold_tail()
         if self._first >= len(self._chunks) or not self._chunks[self._first].is_cold:
             return False
         self._read_ahead()
@@ -247,11 +224,14 @@ class Backlog:
             elif chunk.is_cold and chunk.mark <= agenda.log.synced_mark:
                 self._read(chunk)
             elif chunk.is_cold:
-                # It has just moved: when the disk has it.
-                agenda.unsynced.append(self)
+                # It has just come, or moved: when the disk has it.
+                if not self._is_unsynced:
+                    self._is_unsynced = True
+                    agenda.unsynced.append(self)
                 return
 
     def synced(self) -> None:
+        self._is_unsynced = False
         if not self.is_ended:
             self._read_ahead()
 
@@ -266,15 +246,10 @@ class Backlog:
         chunk = read.chunk
         if self.is_ended or chunk.read is not read:
             return
-        for number in range(len(read.pages)):
-            if len(read.blocks[number]) == len(read.ranges[number]):
-                continue
-            if read.tries < RETRIES_MAX:
-                read.tries += 1
-                read.blocks = []
-                self._agenda.reads.append(read)
-                return
-            read.blocks[number] = [b""] * len(read.ranges[number])
+        if read.tries < RETRIES_MAX and None in read.pieces:
+            read.tries += 1
+            self._agenda.reads.append(read)
+            return
         chunk.read = None
         if read.is_move:
             self._move(chunk, read)
@@ -286,7 +261,7 @@ class Backlog:
         lost_count: i64 = 0
         lost_bytes: i64 = 0
         for number, page in enumerate(read.pages):
-            for index, message in enumerate(page.messages(read.ranges[number], read.blocks[number])):
+            for index, message in enumerate(page.messages(read.pieces[number] or [])):
                 if message is None:
                     lost_count += 1
                     lost_bytes += page.body_size(index)
@@ -295,7 +270,6 @@ class Backlog:
                     entries.append(self._ready.warm(message, page, index))
         chunk.pages = []
         chunk.entries = entries
-        chunk.count = 0
         self._resident_count += 1
         self._ready.back_in_memory(lost_count, lost_bytes)
 
@@ -303,6 +277,9 @@ class Backlog:
 
     def move_leaving(self) -> bool:
         """Have read what has to move; True once all of it is on its way."""
+        cold = self._cold_tail
+        if cold is not None and cold.is_leaving:
+            self._close_cold_tail()
         count: i64 = 0
         for at in range(self._first, len(self._chunks)):
             chunk = self._chunks[at]
@@ -325,7 +302,7 @@ class Backlog:
             if not page.segment.is_leaving:
                 pages.append(page)
                 continue
-            messages = page.messages(read.ranges[number], read.blocks[number])
+            messages = page.messages(read.pieces[number] or [])
             writer = PageWriter()
             for index, message in enumerate(messages):
                 if message is None:
@@ -338,8 +315,7 @@ class Backlog:
                     writer.add_message(moved, page.redelivered(index), page.delivery_count(message.message_id))
             pages.extend(writer.finish())
         chunk.pages = pages
-        chunk.count -= lost_count
-        chunk.mark = log.mark
+        chunk.mark = log.gathered_mark
         if len(pages) == 0:
             # All of it is lost: an empty chunk that is in memory.
             self._resident_count += 1
@@ -365,4 +341,6 @@ class Backlog:
         found: list[Page] = []
         for at in range(self._first, len(self._chunks)):
             found.extend(self._chunks[at].pages)
+        if self._cold_tail is not None:
+            found.extend(self._cold_tail.pages())
         return found

@@ -68,7 +68,7 @@ class HeadTimer(Timer):
 
 
 def set_deadline(queue: Queue, entry: Entry, due_ms: i64) -> None:
-    """An entry that stands in the queue's order is due then."""
+    """An entry that comes into the queue's order is due then. Said before it does: what is timed stays in memory."""
     entry.due_ms = due_ms
     if entry.message.ttl_ms >= 0 or queue.options.max_priority >= 0 or queue.options.is_delay:
         entry.is_timed = True

@@ -121,9 +121,9 @@ class Queue:
             # It could not be delivered at once.
             self.leave(entry, EXPIRED)
             return
-        self.ready.append(entry)
         if ttl_ms > 0:
             set_deadline(self, entry, self.agenda.monotonic_ms + ttl_ms)
+        self.ready.append(entry)
         if options.max_length >= 0 or options.max_length_bytes >= 0:
             self.drop_surplus()
 

@@ -57,12 +57,12 @@ def restore(
             entry.due_ms = due_ms
         queue.waiting.add(entry, agenda.monotonic_ms + ready_at_ms - agenda.wall_ms)
         return
+    if ttl_ms >= 0:
+        set_deadline(queue, entry, due_ms)
     if is_returned:
         queue.ready.put_back(entry)
     else:
         queue.ready.append(entry)
-    if ttl_ms >= 0:
-        set_deadline(queue, entry, due_ms)
 
 
 def settle_down(queue: Queue) -> None:

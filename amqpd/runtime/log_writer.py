@@ -15,19 +15,22 @@ from __future__ import annotations
 import errno
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from amqpd.queues.backlog import PageRead
+from amqpd.queues.chunk import PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.disk import Disk
-from amqpd.store.log_reader import LogReader
+from amqpd.store.page_reader import PageReader
 from amqpd.store.segment import FULL_ERRNOS, DiskFull, SegmentWriter
 from amqpd.store.topology import TopologyStore
 
 # How long a batch that found no room waits before it is tried again.
 RETRY_S: Final = 0.25
+# Pages are read together up to so many bytes of messages, or one page.
+READ_BYTES_MAX: Final = 32 << 20
 
 
 class DiskEvents:
@@ -51,8 +54,8 @@ class DiskEvents:
     def checkpoint_failed(self, checkpoint: Checkpoint) -> None:
         """No room for it; nothing is lost, it may be tried again later."""
 
-    def read_done(self, read: PageRead) -> None:
-        """Its blocks are filled, as far as they can be read."""
+    def reads_done(self, reads: list[PageRead]) -> None:
+        """Their pieces are filled, as far as they can be read."""
 
 
 class _Worker:
@@ -92,7 +95,8 @@ class LogWriter:
         self._disk = disk
         self._topology = topology
         self._events = events
-        self._log_reader = LogReader(disk)
+        self._page_reader = PageReader(disk)
+        self._wanted: deque[PageRead] = deque()
         self._segment_writer = SegmentWriter(disk, previous_crc)
         self._failure_lock = threading.Lock()
         self._is_failed = False
@@ -114,9 +118,10 @@ class LogWriter:
     def delete_segments(self, numbers: list[int]) -> None:
         self._house.submit(lambda: self._disk.delete_segments(numbers))
 
-    def read(self, read: PageRead) -> None:
-        """Fill its blocks; `read_done` follows."""
-        self._reader.submit(lambda: self._read(read))
+    def read(self, reads: list[PageRead]) -> None:
+        """Fill their pieces; `reads_done` follows, once or more often."""
+        self._wanted.extend(reads)
+        self._reader.submit(self._read_wanted)
 
     def stop(self) -> None:
         """Finish what was submitted and close the files; a batch that finds no room is given up."""
@@ -179,17 +184,23 @@ class LogWriter:
             return
         self._events.checkpoint_written(checkpoint)
 
-    def _read(self, read: PageRead) -> None:
-        for page, ranges in zip(read.pages, read.ranges, strict=True):
-            read.blocks.append(self._blocks(int(page.segment.number), ranges))
-        self._events.read_done(read)
+    def _read_wanted(self) -> None:
+        """Also what was asked for since: together it costs less."""
+        while self._wanted:
+            reads = self._next_reads()
+            pieces = iter(self._page_reader.read([page for read in reads for page in read.pages]))
+            for read in reads:
+                read.pieces = [next(pieces) for _ in read.pages]
+            self._events.reads_done(reads)
 
-    def _blocks(self, number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
-        try:
-            return self._log_reader.read(number, ranges)
-        except OSError:
-            # Whoever asked says what that means: it may not be wanted any more.
-            return []
+    def _next_reads(self) -> list[PageRead]:
+        reads: list[PageRead] = []
+        size_bytes = 0
+        while self._wanted and size_bytes < READ_BYTES_MAX:
+            read = self._wanted.popleft()
+            size_bytes += sum(int(page.size_bytes) for page in read.pages)
+            reads.append(read)
+        return reads
 
     def _fail(self, error: Exception) -> None:
         with self._failure_lock:

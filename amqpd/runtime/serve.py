@@ -31,7 +31,7 @@ from amqpd.base.errors import Corrupt
 from amqpd.base.ports import Entropy
 from amqpd.broker import Broker
 from amqpd.config import Address, Config
-from amqpd.queues.backlog import PageRead
+from amqpd.queues.chunk import PageRead
 from amqpd.runtime import logs
 from amqpd.runtime.admission import Admission
 from amqpd.runtime.definitions_file import BadDefinitions, load_definitions
@@ -78,8 +78,8 @@ class HopToLoop(DiskEvents):
     def checkpoint_failed(self, checkpoint: Checkpoint) -> None:
         self._call(self._server.upkeep.checkpoint_failed)
 
-    def read_done(self, read: PageRead) -> None:
-        self._call(self._server.turn.read_done, read)
+    def reads_done(self, reads: list[PageRead]) -> None:
+        self._call(self._server.turn.reads_done, reads)
 
     def full(self) -> None:
         self._call(self._server.watch.disk_full, True)

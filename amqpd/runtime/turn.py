@@ -12,24 +12,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from amqpd.broker import Broker
     from amqpd.connections.connection import Connection
-    from amqpd.queues.backlog import PageRead
+    from amqpd.queues.chunk import PageRead
     from amqpd.runtime.logs import Notices
     from amqpd.store.batch import Batch
 
 # The core looks at heartbeats and deadlines this often; while messages expire, at them.
 TICK_MS = 100
 FINE_TICK_MS = 10
+# Messages that come back from the disk in one turn: some milliseconds.
+RETURNED_COUNT_MAX = 8 << 10
 
 
 class BatchWriter(Protocol):
     def submit(self, batch: Batch) -> None: ...
 
-    def read(self, read: PageRead) -> None: ...
+    def read(self, reads: list[PageRead]) -> None: ...
 
 
 class Flushable(Protocol):
@@ -56,6 +59,8 @@ class Turn:
         self._loop = loop
         self._writer = writer
         self._notices = notices
+        # Read from the disk, and not in the core yet.
+        self._read: deque[PageRead] = deque()
         self._is_writing = False
         self._is_stopped = False
         # Set while somebody waits for the disk to have everything.
@@ -89,9 +94,24 @@ class Turn:
         self.broker.synced(mark)
         self._finish()
 
-    def read_done(self, read: PageRead) -> None:
+    def reads_done(self, reads: list[PageRead]) -> None:
+        was_empty = not self._read
+        self._read.extend(reads)
+        if was_empty:
+            self._take_read()
+
+    def _take_read(self) -> None:
+        """What a turn can take of what was read, and the rest in the next ones."""
         self.begin()
-        self.broker.read_done(read)
+        taken = []
+        count = 0
+        while self._read and count < RETURNED_COUNT_MAX:
+            read = self._read.popleft()
+            count += sum(page.count for page in read.pages)
+            taken.append(read)
+        self.broker.reads_done(taken)
+        if self._read:
+            self._loop.call_soon(self._take_read)
 
     # Leaving
 
@@ -107,8 +127,9 @@ class Turn:
             woken = self.peers.get(connection)
             if woken is not None:
                 woken.flush()
-        for read in broker.take_reads():
-            self._writer.read(read)
+        reads = broker.take_reads()
+        if reads:
+            self._writer.read(reads)
         if self.resting:
             resting = self.resting
             self.resting = []

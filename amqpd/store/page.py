@@ -51,6 +51,16 @@ def fits_page(message: Message) -> bool:
 
 
 @final
+class Piece:
+    """Bytes of a segment, and where they begin in it; they may be fewer than were asked for."""
+
+    def __init__(self, begin: i64, data: bytes) -> None:
+        self.begin = begin
+        self.end: i64 = begin + len(data)
+        self.data = data
+
+
+@final
 class Page:
     def __init__(self, segment: SegmentUse, first_id: i64, last_id: i64, data: bytes) -> None:
         self.segment = segment
@@ -60,7 +70,10 @@ class Page:
         self.data = data
         self.body_bytes: i64 = 0
         self.live_bytes: i64 = 0
-        # Where the last of it ends in the segment.
+        # Of the whole records.
+        self.size_bytes: i64 = 0
+        # Between these offsets in the segment stands all of it, and perhaps much else.
+        self.begin: i64 = read_u32(data, 4)
         self.end: i64 = 0
         # All of it may have been delivered, whatever is said of each.
         self.is_redelivered = False
@@ -71,10 +84,13 @@ class Page:
             body_bytes = body & BODY_BYTES_MAX
             size = body_bytes + (read_u16(data, at + 12) & META_BYTES_MAX)
             self.body_bytes += body_bytes
+            self.size_bytes += size
             self.live_bytes += size >> (body >> 28)
-            end = read_u32(data, at + 4) + size
-            if end > self.end:
-                self.end = end
+            offset = read_u32(data, at + 4)
+            if offset < self.begin:
+                self.begin = offset
+            if offset + size > self.end:
+                self.end = offset + size
 
     def message_id(self, index: i64) -> i64:
         return self.first_id + read_u32(self.data, index * PAGE_ENTRY_SIZE)
@@ -118,7 +134,7 @@ class Page:
         end: i64 = -1
         for index in range(self.count):
             offset = self.offset(index)
-            # Moved messages stand in another order than that of their ids. `messages` finds the same ranges again.
+            # Moved messages stand in another order than that of their ids.
             if begin < 0 or offset < begin or offset - end > GAP_BYTES_MAX:
                 if begin >= 0:
                     found.append((begin, end - begin))
@@ -130,22 +146,23 @@ class Page:
             found.append((begin, end - begin))
         return found
 
-    def messages(self, ranges: list[tuple[int, int]], blocks: list[bytes]) -> list[Message | None]:
-        """The messages, from the bytes of its `ranges`; None in the place of one that is not what was written."""
+    def messages(self, pieces: list[Piece]) -> list[Message | None]:
+        """The messages, from the bytes of `ranges` or more; None in the place of one that is not what was written.
+
+        The pieces do not overlap, and stand in the order in which the messages need them.
+        """
         found: list[Message | None] = []
-        at_range = -1
-        begin: i64 = 0
-        end: i64 = 0
-        block = b""
+        at_piece: i64 = 0
         route_key = b""
         for index in range(self.count):
             offset = self.offset(index)
-            if at_range < 0 or offset < begin or offset >= end:
-                at_range += 1
-                begin = ranges[at_range][0]
-                block = blocks[at_range]
-                end = begin + ranges[at_range][1]
-            message = self._message(index, block, offset - begin, route_key)
+            while at_piece < len(pieces) and not pieces[at_piece].begin <= offset < pieces[at_piece].end:
+                at_piece += 1
+            if at_piece >= len(pieces):
+                found.append(None)
+                continue
+            piece = pieces[at_piece]
+            message = self._message(index, piece.data, offset - piece.begin, route_key)
             if message is not None:
                 # Most messages in a row come by the same route: let them share its bytes.
                 route_key = message.route_key
@@ -196,6 +213,8 @@ class PageWriter:
         self._last_id: i64 = 0
         self._counts: dict[int, int] = {}
         self._pages: list[Page] = []
+        # How many messages it was given.
+        self.count: i64 = 0
 
     def add(
         self,
@@ -218,6 +237,7 @@ class PageWriter:
             self._segment = segment
             self._first_id = message_id
         self._last_id = message_id
+        self.count += 1
         write_u32(writer, message_id - self._first_id)
         write_u32(writer, offset)
         write_u32(writer, body_bytes | (shift << 28))
@@ -255,16 +275,38 @@ class PageWriter:
             page.delivery_count(message_id),
         )
 
-    def _close(self) -> None:
+    @property
+    def is_leaving(self) -> bool:
+        """Should any segment go that something of this is in?"""
+        for page in self._pages:
+            if page.segment.is_leaving:
+                return True
+        return self._segment is not None and self._segment.is_leaving
+
+    def pages(self) -> list[Page]:
+        """Everything so far."""
+        pages = self._pages[:]
+        page = self._page()
+        if page is not None:
+            pages.append(page)
+        return pages
+
+    def _page(self) -> Page | None:
+        """The open one as it is now."""
         segment = self._segment
         if segment is None or len(self._writer) == 0:
-            return
+            return None
         page = Page(segment, self._first_id, self._last_id, self._writer.getvalue())
         if len(self._counts) > 0:
             page.delivery_counts = self._counts
+        return page
+
+    def _close(self) -> None:
+        page = self._page()
+        if page is not None:
+            self._pages.append(page)
+            self._writer.truncate(0)
             self._counts = {}
-        self._pages.append(page)
-        self._writer.truncate(0)
 
     def split(self) -> None:
         """Something stands here that is in no page: what follows begins another one."""
@@ -275,4 +317,5 @@ class PageWriter:
         self.split()
         pages = self._pages
         self._pages = []
+        self.count = 0
         return pages

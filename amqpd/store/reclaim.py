@@ -69,6 +69,7 @@ class Reclaim:
         self._is_checkpointing = False
         self._begun_ms: i64 = 0
         self._begun_position = log.position
+        self._begun_count: i64 = 0
         self._last_size: i64 = 0
         # Where the newest checkpoint replays from, and where the older of the two that are kept does.
         self._newest_segment = checkpoint_segment
@@ -85,14 +86,27 @@ class Reclaim:
             return True
         log = self._log
         grown = log.position - self._begun_position
-        if grown >= REPLAY_SEGMENTS_MAX * log.segment_bytes and grown >= 2 * self._last_size:
+        if grown >= REPLAY_SEGMENTS_MAX * log.segment_bytes and grown >= 2 * self._next_size():
             return True
         if disk_bytes(log.segments) <= 2 * log.live_bytes + log.segment_bytes:
             return False
         # Too much space is in use. A checkpoint that begins later would let empty segments go, if there are any.
         if self._floor >= log.segment.number or not self._has_empty_segment():
             return False
-        return 2 * grown >= self._last_size or self._newest_segment > self._floor
+        return self._newest_segment > self._floor or 2 * grown >= self._next_size()
+
+    def _next_size(self) -> i64:
+        """How long a checkpoint would be, about: as the last one, or less if it has less to tell of."""
+        count = self._live_count()
+        if count >= self._begun_count:
+            return self._last_size
+        return self._last_size * count // self._begun_count
+
+    def _live_count(self) -> i64:
+        count: i64 = 0
+        for segment in self._log.segments:
+            count += segment.live_count
+        return count
 
     def _has_empty_segment(self) -> bool:
         for segment in self._log.segments[:-1]:
@@ -106,6 +120,7 @@ class Reclaim:
         self._is_urgent = False
         self._begun_ms = now_ms
         self._begun_position = self._log.position
+        self._begun_count = self._live_count()
         builder = CheckpointBuilder(self._log, self._next_generation)
         self._next_generation += 1
         return builder

@@ -16,11 +16,11 @@ from amqpd.base.limits import Limits
 from amqpd.base.ports import Entropy
 from amqpd.broker import Broker
 from amqpd.connections.connection import Connection
-from amqpd.queues.backlog import Depth, PageRead
+from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.disk import Disk
 from amqpd.store.log import SEGMENT_BYTES, Log, fresh_start
-from amqpd.store.log_reader import LogReader
+from amqpd.store.page_reader import PageReader
 from amqpd.store.recovered import Recovered
 from amqpd.store.segment import SegmentWriter
 from amqpd.store.topology import Topology
@@ -149,16 +149,11 @@ class BrokerHarness:
 
     def serve(self, read: PageRead) -> None:
         """What the reading thread does, and what the turn does then."""
-        reader = LogReader(self.flush())
+        reader = PageReader(self.flush())
         self.read_count += 1
-        for page, ranges in zip(read.pages, read.ranges, strict=True):
-            try:
-                blocks = reader.read(int(page.segment.number), ranges) if self.failing_reads == 0 else []
-            except OSError:
-                blocks = []
-            read.blocks.append(blocks)
+        read.pieces = reader.read(read.pages) if self.failing_reads == 0 else [None for _ in read.pages]
         self.failing_reads = max(0, self.failing_reads - 1)
-        self.broker.read_done(read)
+        self.broker.reads_done([read])
 
     def release_reads(self) -> None:
         self.hold_reads = False

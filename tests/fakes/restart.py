@@ -6,7 +6,7 @@ from pathlib import Path
 
 from amqpd.base.limits import Limits
 from amqpd.broker import Broker
-from amqpd.queues.backlog import Depth
+from amqpd.queues.chunk import Depth
 from amqpd.queues.queue import Queue
 from amqpd.store.batch import BATCH_HEADER_SIZE, Batch
 from amqpd.store.checkpoint import Checkpoint

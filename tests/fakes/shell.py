@@ -71,6 +71,7 @@ class FakeBroker:
         self.calls: list[str] = []
         self.waiting: list[FakeConnection] = []
         self.batches: list[object] = []
+        self.reads: list[object] = []
         self.has_work = False
         self.has_timers = False
 
@@ -104,7 +105,11 @@ class FakeBroker:
         self.calls.append(f"synced {mark}")
 
     def take_reads(self) -> list[object]:
-        return []
+        reads, self.reads = self.reads, []
+        return reads
+
+    def reads_done(self, reads: list[object]) -> None:
+        self.calls.append(f"reads_done {len(reads)}")
 
     def woken(self) -> list[FakeConnection]:
         woken, self.waiting = self.waiting, []
@@ -119,6 +124,9 @@ class FakeWriter:
     def submit(self, batch: object) -> None:
         self.broker.calls.append("submit")
         self.submitted.append(batch)
+
+    def read(self, reads: list[object]) -> None:
+        self.broker.calls.append(f"read {len(reads)}")
 
 
 class FakeTransport:

@@ -11,8 +11,8 @@ from amqpd.base.message import Message
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.disk import Disk
 from amqpd.store.log import Log
-from amqpd.store.log_reader import LogReader
 from amqpd.store.page import Page, PageWriter, fits_page
+from amqpd.store.page_reader import PageReader
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.recovered import Recovered
@@ -156,10 +156,8 @@ def read_back(pages: list[Page], disk: Disk) -> tuple[list[tuple[Message, int]],
     """The messages of these pages with their delivery counts, and how many the disk does not have any more."""
     found: list[tuple[Message, int]] = []
     lost_count = 0
-    reader = LogReader(disk)
-    for page in pages:
-        ranges = page.ranges()
-        for message in page.messages(ranges, reader.read(int(page.segment.number), ranges)):
+    for page, pieces in zip(pages, PageReader(disk).read(pages), strict=True):
+        for message in page.messages(pieces or []):
             if message is None:
                 lost_count += 1
             else:

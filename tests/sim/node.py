@@ -16,11 +16,11 @@ from amqpd.base.ports import Entropy
 from amqpd.broker import Broker
 from amqpd.caretaker import Caretaker
 from amqpd.connections.connection import Connection
-from amqpd.queues.backlog import Depth, PageRead
+from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
-from amqpd.store.log_reader import LogReader
+from amqpd.store.page_reader import PageReader
 from amqpd.store.recovery import recover
 from amqpd.store.segment import FULL_ERRNOS, DiskFull, SegmentWriter
 from amqpd.vhosts.restore import resident_queue_ids
@@ -110,7 +110,7 @@ class Node:
         self.on_loss: Callable[[str], None] | None = None
         self._jobs: list[Checkpoint | list[int]] = []
         self._reports: list[tuple[Checkpoint, bool]] = []
-        self._log_reader = LogReader(disk)
+        self._page_reader = PageReader(disk)
         self._reads: list[PageRead] = []
         self._done_reads: list[PageRead] = []
         self._upkeep_ms = 0
@@ -312,16 +312,11 @@ class Node:
             return
         read = self._reads.pop(source.randrange(len(self._reads)))
         # What a page was made of is durable: nothing that the writer does to the same segment meanwhile matters.
-        for page, ranges in zip(read.pages, read.ranges, strict=True):
-            read.blocks.append(self._blocks(int(page.segment.number), ranges))
+        read.pieces = self._page_reader.read(read.pages)
+        for page, pieces in zip(read.pages, read.pieces, strict=True):
+            if pieces is None:
+                self.story.tell("segment {} can't be read", int(page.segment.number))
         self._done_reads.append(read)
-
-    def _blocks(self, number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
-        try:
-            return self._log_reader.read(number, ranges)
-        except OSError as error:
-            self.story.tell("segment {} can't be read: {}", number, error)
-            return []
 
     def report_read(self, source: random.Random) -> None:
         """What was read becomes known in the loop, not always in the order of the reading."""
@@ -330,7 +325,7 @@ class Node:
         read = self._done_reads.pop(source.randrange(len(self._done_reads)))
         self.read_count += 1
         self.begin()
-        self.broker.read_done(read)
+        self.broker.reads_done([read])
         self.end()
 
     # The end in order

@@ -16,6 +16,7 @@ ELSEWHERE = {
     "amqpd/base/message.py": "tests/behaviour",
     "amqpd/base/ports.py": "tests/behaviour",
     "amqpd/broker.py": "tests/behaviour",
+    "amqpd/queues/chunk.py": "tests/unit/queues/test_backlog.py",
     "amqpd/vhosts/dead_letters.py": "tests/behaviour/test_expiry_and_dead_letters.py",
     "amqpd/__main__.py": "tests/live/test_process.py",
     "amqpd/runtime/serve.py": "tests/live/test_process.py",

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from amqpd.base.message import Message
 from amqpd.queues.agenda import Agenda
-from amqpd.queues.backlog import RETRIES_MAX, Depth, PageRead
+from amqpd.queues.backlog import RETRIES_MAX
+from amqpd.queues.chunk import Depth, PageRead
 from amqpd.queues.entry import Entry
 from amqpd.queues.moves import move_leaving
 from amqpd.queues.queue import Queue
 from amqpd.queues.restart import restore
 from amqpd.store.log import Log, fresh_start
-from amqpd.store.log_reader import LogReader
+from amqpd.store.page_reader import PageReader
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.segment import SegmentWriter
 from tests.fakes.core import HEADER, new_queue
@@ -69,10 +70,7 @@ class Bench:
             self.agenda.synced()
 
     def fill(self, read: PageRead) -> None:
-        reader = LogReader(self.disk)
-        read.blocks = [
-            reader.read(int(page.segment.number), ranges) for page, ranges in zip(read.pages, read.ranges, strict=True)
-        ]
+        read.pieces = PageReader(self.disk).read(read.pages)
 
     def serve(self, which: int = 0) -> bool:
         """One of the reads that are wanted; False if there is none."""
@@ -88,6 +86,8 @@ class Bench:
         """The next one, however long it takes."""
         queue = queue or self.queue
         while queue.is_waiting:
+            if not self.agenda.reads:
+                self.sync()
             assert self.serve(), "it waits for nothing"
         entry = queue.get(False)
         assert entry is not None
@@ -185,7 +185,7 @@ def test_whatever_happens_nothing_is_lost_and_the_order_is_kept(
         elif what == "fail" and bench.agenda.reads:
             read = bench.agenda.reads.pop(number % len(bench.agenda.reads))
             if read.tries < RETRIES_MAX:
-                read.blocks = [[] for _ in read.pages]
+                read.pieces = [None for _ in read.pages]
                 read.backlog.arrived(read)
             else:
                 bench.agenda.reads.append(read)
@@ -284,13 +284,57 @@ def test_large_bodies_make_a_queue_deep_sooner() -> None:
     assert bench.queue.ready.body_bytes() == 40 * 100_001
 
 
-def test_what_is_not_durable_yet_stays_in_memory() -> None:
+def test_arrivals_far_from_delivery_do_not_even_stay() -> None:
     bench = Bench()
-    bench.publish(5000)
-    assert resident_count(bench.queue) == 5000
+    ids = bench.publish(5000)
+    assert resident_count(bench.queue) == HEAD_COUNT + 1
+    assert ids_of(bench.queue) == ids
+
+
+def test_what_is_not_durable_yet_is_not_read_before_it_is() -> None:
+    bench = Bench()
+    ids = bench.publish(HEAD_COUNT + 100)
+    popped = [id_of(bench.pop()) for _ in range(HEAD_COUNT + 1)]
+    assert bench.queue.is_waiting
+    assert bench.queue.is_waiting
+    assert bench.agenda.reads == []
     bench.sync()
-    bench.publish(2 * CHUNK_COUNT)
-    assert resident_count(bench.queue) < 3000
+    assert len(bench.agenda.reads) == 1
+    while len(popped) < len(ids):
+        popped.append(id_of(bench.pop()))
+    assert popped == ids
+    assert (bench.queue.ready.count, bench.agenda.deep_count) == (0, OTHERS)
+
+
+def test_what_can_not_leave_among_what_can_keeps_its_place() -> None:
+    bench = Bench()
+    bench.publish(HEAD_COUNT + 1)
+    for number in range(1000):
+        if number % 3 == 0:
+            bench.publish(1, ttl_ms=60_000)
+        elif number % 3 == 1:
+            bench.queue.publish(Message(bench.log.next_message_id(), b"\x00\x01q", HEADER, b"transient"))
+        else:
+            bench.publish(1)
+    bench.publish(300)
+    count = int(bench.queue.ready.count)
+    assert count == HEAD_COUNT + 1 + 1000 + 300
+    bench.sync()
+    assert [id_of(bench.pop()) for _ in range(count)] == list(range(1, count + 1))
+
+
+def test_the_youngest_of_what_is_on_disk_only_leaves_a_segment_too() -> None:
+    bench = Bench(segment_bytes=20_000)
+    ids = bench.publish(HEAD_COUNT + 50)
+    bench.sync()
+    leaving = bench.queue.ready.pages()[-1].segment
+    leaving.is_leaving = True
+    while not move_leaving(bench.queue, 1 << 40):
+        while bench.serve():
+            pass
+        bench.sync()
+    assert leaving.live_count == 0
+    assert [id_of(bench.pop()) for _ in ids] == ids
 
 
 def test_transient_messages_in_a_durable_queue_stay_in_memory() -> None:
@@ -376,7 +420,7 @@ def test_a_read_that_fails_is_tried_again() -> None:
     expected = ids_of(bench.queue)
     for _ in range(RETRIES_MAX - 1):
         bench.agenda.reads.remove(read)
-        read.blocks = [[] for _ in read.pages]
+        read.pieces = [None for _ in read.pages]
         read.backlog.arrived(read)
         assert read in bench.agenda.reads
     assert [id_of(bench.pop()) for _ in expected] == expected
@@ -391,7 +435,7 @@ def test_what_can_not_be_read_is_given_up_with_a_notice_and_the_rest_goes_on() -
     lost = sum(int(page.count) for page in read.pages)
     while read in bench.agenda.reads:
         bench.agenda.reads.remove(read)
-        read.blocks = [[] for _ in read.pages]
+        read.pieces = [None for _ in read.pages]
         read.backlog.arrived(read)
     assert bench.queue.ready.count == len(expected) - lost
     assert bench.live()[0] == len(expected) - lost
@@ -419,9 +463,9 @@ def test_of_a_chunk_in_two_segments_each_loss_counts_once_however_often_it_is_re
     for tries in range(RETRIES_MAX):
         bench.fill(read)
         # The first can be read and is rubbish; the second can't until the last try.
-        read.blocks[0] = [b"" for _ in read.ranges[0]]
+        read.pieces[0] = []
         if tries < RETRIES_MAX - 1:
-            read.blocks[1] = []
+            read.pieces[1] = None
         bench.agenda.reads.remove(read)
         read.backlog.arrived(read)
     assert bench.queue.ready.count == count - lost
@@ -439,7 +483,7 @@ def test_a_queue_that_loses_the_last_of_it_is_empty() -> None:
             break
         read = bench.agenda.reads.pop()
         read.tries = RETRIES_MAX
-        read.blocks = [[] for _ in read.pages]
+        read.pieces = [None for _ in read.pages]
         read.backlog.arrived(read)
     assert (bench.queue.ready.count, bench.queue.is_waiting, bench.live()) == (0, False, (0, 0, 0))
     ids = bench.publish(3)

@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from amqpd.base.message import Message
+from amqpd.queues.chunk import Chunk, PageRead
 from amqpd.runtime import log_writer
 from amqpd.runtime.log_writer import DiskEvents, LogWriter
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
+from amqpd.store.log import Log, fresh_start
+from amqpd.store.page import PageWriter
+from amqpd.store.record import queue_id_bytes
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
 from amqpd.store.topology import VHOSTS, TopologyChange, TopologyStore, VhostRow, put
 from tests.fakes.faulty_disk import FaultyDisk
@@ -42,6 +47,9 @@ class Reports(DiskEvents):
 
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         self.all.put(("checkpoint_written", checkpoint.generation))
+
+    def reads_done(self, reads: list[PageRead]) -> None:
+        self.all.put(("reads_done", reads))
 
     def checkpoint_failed(self, checkpoint: Checkpoint) -> None:
         self.all.put(("checkpoint_failed", checkpoint.generation))
@@ -192,6 +200,43 @@ def test_checkpoints_and_deletions_do_not_hold_up_the_log(bench: Bench) -> None:
     bench.writer.delete_segments([1])
     bench.writer.stop()
     assert bench.disk.segment_numbers() == []
+
+
+def test_what_is_asked_for_while_the_reader_is_busy_is_read_together(bench: Bench) -> None:
+    log = Log(fresh_start(5))
+    pages = PageWriter()
+    for number in range(3):
+        message = Message(log.next_message_id(), b"\x00\x01q", b"header", b"%d" % number)
+        log.append_message(message, queue_id_bytes(1), 0)
+        pages.add_message(message, False, 0)
+        pages.split()
+    batch = log.seal([])
+    assert batch is not None
+    bench.writer.submit(batch)
+    bench.reports.next()
+    first, *others = [PageRead(None, Chunk([], [page], 1)) for page in pages.finish()]  # type: ignore[arg-type]
+    gate = threading.Event()
+    read = bench.disk.read_ranges
+
+    def slow(number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
+        gate.wait(10)
+        return read(number, ranges)
+
+    bench.disk.read_ranges = slow  # type: ignore[method-assign]
+    bench.writer.read([first])
+    for each in others:
+        bench.writer.read([each])
+    gate.set()
+    found = []
+    while len(found) < 3:
+        name, reads = bench.reports.next()
+        assert name == "reads_done"
+        found += reads
+    assert found == [first, *others]
+    bodies = [each.pages[0].messages(each.pieces[0])[0].body for each in found]
+    assert bodies == [b"0", b"1", b"2"]
+    assert others[0].pieces[0] is others[1].pieces[0]
+    bench.writer.stop()
 
 
 def test_checkpoint_without_room_may_be_tried_again_and_stops_nothing(bench: Bench) -> None:

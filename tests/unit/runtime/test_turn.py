@@ -4,7 +4,19 @@ import asyncio
 
 import pytest
 
+from amqpd.runtime.turn import RETURNED_COUNT_MAX
 from tests.fakes.shell import FakeConnection, World
+
+
+class FakePage:
+    count = RETURNED_COUNT_MAX // 4
+
+
+class FakeRead:
+    """As far as a turn looks at what was read."""
+
+    def __init__(self) -> None:
+        self.pages = [FakePage(), FakePage()]
 
 
 class SpyPeer:
@@ -87,6 +99,25 @@ def test_work_that_is_left_goes_on_in_the_next_turn(world: World) -> None:
     assert world.turn.is_open
     world.loop.run()
     assert not world.turn.is_open
+
+
+def test_what_the_core_wants_to_read_goes_to_the_reader_at_the_end_of_a_turn(world: World) -> None:
+    world.broker.reads += ["first", "second"]
+    world.turn.begin()
+    world.loop.run()
+    assert world.broker.calls == ["tick", "read 2"]
+
+
+def test_what_was_read_comes_back_in_portions_of_a_turn_each(world: World) -> None:
+    world.turn.reads_done([FakeRead() for _ in range(4)])  # type: ignore[misc]
+    world.turn.reads_done([FakeRead()])  # type: ignore[list-item]
+    assert world.broker.calls == ["tick", "reads_done 2"]
+    world.loop.run()
+    assert world.broker.calls[2:] == ["tick", "reads_done 2"]
+    world.loop.run()
+    assert world.broker.calls[4:] == ["tick", "reads_done 1"]
+    world.loop.run()
+    assert world.loop.ready == []
 
 
 def test_notices_of_the_core_reach_the_log_once(world: World) -> None:

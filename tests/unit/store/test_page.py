@@ -19,6 +19,7 @@ from amqpd.store.page import (
     PAGE_ENTRY_SIZE,
     Page,
     PageWriter,
+    Piece,
     fits_page,
     share_shift,
 )
@@ -52,7 +53,8 @@ class Bench:
 
     def read(self, page: Page) -> list[Message | None]:
         ranges = page.ranges()
-        return page.messages(ranges, self.disk.read_ranges(int(page.segment.number), ranges))
+        blocks = self.disk.read_ranges(int(page.segment.number), ranges)
+        return page.messages([Piece(begin, block) for (begin, _), block in zip(ranges, blocks, strict=True)])
 
 
 def pack(messages: list[Message]) -> list[Page]:
@@ -271,8 +273,10 @@ def test_missing_bytes_are_missing_messages() -> None:
     (page,) = bench.pages()
     ranges = page.ranges()
     (block,) = bench.disk.read_ranges(1, ranges)
-    assert page.messages(ranges, [b""]) == [None] * 3
-    assert [message is not None for message in page.messages(ranges, [block[:-1]])] == [True, True, False]
+    begin = ranges[0][0]
+    assert page.messages([]) == [None] * 3
+    assert page.messages([Piece(begin, b"")]) == [None] * 3
+    assert [message is not None for message in page.messages([Piece(begin, block[:-1])])] == [True, True, False]
 
 
 @given(st.integers(0, 10_000), st.binary(min_size=1, max_size=40))

@@ -95,6 +95,25 @@ def test_disk_use_stays_bounded_when_a_slow_queue_keeps_one_message_in_every_seg
     assert recovered.report.damage == []
 
 
+def test_what_a_queue_that_is_purged_held_goes_without_another_message() -> None:
+    """The last checkpoint is long, and what tells of the purge is short."""
+    model = StoreModel(FaultyDisk(), [1], SEGMENT_BYTES)
+    for _ in range(2000):
+        model.publish(b"", 1)
+    model.commit()
+    for _ in range(2):
+        model.checkpoint()
+    for _ in range(100):
+        model.publish(b"", 1)
+        model.commit()
+    for held in model.queues[1].values():
+        model.log.release(held.message)
+    model.queues[1].clear()
+    model.log.append_delivered(1, 1)
+    model.commit()
+    assert settle_down(model) <= 0
+
+
 def test_idle_node_stops_taking_checkpoints() -> None:
     model = StoreModel(FaultyDisk(), [1], SEGMENT_BYTES)
     work(model, 200, 7)
