@@ -264,6 +264,10 @@ class Broker:
 
     # The operator's side
 
+    def set_memory_short(self, is_short: bool) -> None:
+        """From now on what can leave memory does, respectively need not; long before publishers are stopped."""
+        self.agenda.is_memory_short = is_short
+
     def block(self, reason: str) -> None:
         """Memory or disk is short: whoever publishes from now on is stopped. Consumers go on."""
         if self.agenda.alarm_reason == "":

@@ -1,10 +1,11 @@
-"""Carries out what reclaim decides, a little in every turn: describes all queues for a checkpoint, and moves what is live out
-of segments that should go.
+"""Carries out what takes more than a turn, a little in each: describes all queues for a checkpoint, moves what is live out of
+segments that should go, and while memory is short puts on disk what can leave it.
 
-Owns how far both have come. Does not own when they are due nor what may be deleted (store/reclaim.py), nor what of one queue
-is described or moved (queues/restart.py, queues/moves.py). A checkpoint is fuzzy: queues are described one by one while work
-goes on, and the log behind its position has the last word. What is with a consumer may change hands meanwhile, so that is
-looked at first and once more at the end; what comes back in between says so itself (`Agenda.checkpoint`).
+Owns how far each has come. Does not own when the first two are due nor what may be deleted (store/reclaim.py), when memory
+is short (the shell), nor what of one queue is described, moved or leaves (queues/restart.py, queues/moves.py,
+queues/backlog.py). A checkpoint is fuzzy: queues are described one by one while work goes on, and the log behind its
+position has the last word. What is with a consumer may change hands meanwhile, so that is looked at first and once more at
+the end; what comes back in between says so itself (`Agenda.checkpoint`).
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ class Caretaker:
         self._is_moving = False
         self._unmoved: list[Queue] = []
         self._moved_ms: i64 = 0
+        # Queues that have not been asked to leave memory in this round.
+        self._unpaged: list[Queue] = []
+        self._paged_ms: i64 = 0
 
     def step(self) -> None:
         """One turn's share of what there is to do."""
@@ -65,13 +69,14 @@ class Caretaker:
             self._describe(self._described_count)
         elif self.finished is None and self._reclaim.is_checkpoint_due(now_ms):
             self.begin()
+        self._page_out(now_ms)
         if self._is_moving:
             self._move()
         elif now_ms - self._moved_ms >= MOVE_INTERVAL_MS:
             self._moved_ms = now_ms
             if self._reclaim.mark_leaving():
                 self._is_moving = True
-                self._unmoved = self._stored_queues()
+                self._unmoved = self._queues()
 
     # Checkpoints
 
@@ -79,7 +84,7 @@ class Caretaker:
         builder = self._reclaim.begin_checkpoint(self._agenda.monotonic_ms)
         self._builder = builder
         self._agenda.checkpoint = builder
-        self._undescribed = self._stored_queues()
+        self._undescribed = [queue for queue in self._queues() if queue.is_stored]
         self._describe_unsettled(builder)
 
     def take_whole(self) -> None:
@@ -127,10 +132,28 @@ class Caretaker:
                 entry.message = log.append_move(entry.queue.queue_id, entry.message)
         self._is_moving = False
 
+    # Memory
+
+    def _page_out(self, now_ms: i64) -> None:
+        """While memory is short, one round after the other: what can leave it does."""
+        agenda = self._agenda
+        if not agenda.is_memory_short:
+            self._unpaged = []
+            return
+        if len(self._unpaged) == 0 and now_ms - self._paged_ms >= MOVE_INTERVAL_MS:
+            self._paged_ms = now_ms
+            self._unpaged = self._queues()
+        enough = agenda.log.position_gathered + self._moved_bytes
+        while len(self._unpaged) > 0:
+            queue = self._unpaged[len(self._unpaged) - 1]
+            if not queue.is_deleted and not queue.ready.page_out(enough):
+                return
+            self._unpaged.pop()
+
     # What there is
 
-    def _stored_queues(self) -> list[Queue]:
-        return [queue for vhost in self._vhosts.values() for queue in vhost.all_queues() if queue.is_stored]
+    def _queues(self) -> list[Queue]:
+        return [queue for vhost in self._vhosts.values() for queue in vhost.all_queues()]
 
     def _unsettled(self) -> list[Entry]:
         """What consumers have, or dead letters that nobody took: not in the order of any queue, but held."""

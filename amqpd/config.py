@@ -52,6 +52,8 @@ class Config:
     log_format: str = "human"
     # Share of the memory limit (cgroup or RAM) from which on publishers are blocked.
     memory_high_watermark: float = 0.6
+    # Share of that from which on messages leave memory for the disk as far as they can.
+    memory_paging_ratio: float = 0.5
     # Publishers are blocked while less than this is free on the file system of data_dir.
     disk_reserve_bytes: int = 1024 * 1024 * 1024
     limits: Limits = field(default_factory=Limits)
@@ -146,6 +148,7 @@ SETTINGS: Final[dict[str, Callable[[object], object]]] = {
     "log_level": _one_of(LOG_LEVELS),
     "log_format": _one_of(LOG_FORMATS),
     "memory_high_watermark": _share,
+    "memory_paging_ratio": _share,
     "disk_reserve_bytes": _integer,
 }
 

@@ -220,9 +220,6 @@ class Deepening:
     def _drain(self, settings: Settings) -> dict[str, object]:
         fleet = assemble(settings)
         try:
-            for consumer in fleet.consumers:
-                # Of a run that only drains, the load generator itself does not know who published.
-                consumer.peer.consume(settings.ack_every, 1)
             result = LoadRun(settings, fleet).run()
         finally:
             fleet.disconnect()

@@ -14,7 +14,7 @@ from typing import Final
 
 from amqpd.store.batch import BatchHeader
 from amqpd.store.inspect import Chain, RecordView, SegmentScan, describe_damage, kind_name, queue_name, try_view_record
-from amqpd.store.record import DELIVERED, MESSAGE, MOVE, REQUEUE
+from amqpd.store.record import DELIVERED, MESSAGE, MOVE, REQUEUE, SPILLED
 from amqpd.store.segment import UnknownFormat
 
 PREVIEW_BYTES: Final = 60
@@ -79,7 +79,7 @@ class Dump:
             parts.append(f"delivery count {record.delivery_count}")
         elif kind == DELIVERED:
             parts.append("and everything before it may have been seen")
-        elif kind in (MESSAGE, MOVE):
+        elif kind in (MESSAGE, MOVE, SPILLED):
             parts.append(f"exchange {text(record.exchange)!r} key {text(record.routing_key)!r}")
             parts.append(when(int(record.enqueued_ms)))
             parts.append(f"{len(record.body)} bytes {preview(record.body)}")
@@ -101,7 +101,7 @@ class Dump:
         }
         if kind == REQUEUE:
             found["delivery_count"] = int(record.delivery_count)
-        elif kind in (MESSAGE, MOVE):
+        elif kind in (MESSAGE, MOVE, SPILLED):
             found["enqueued_ms"] = int(record.enqueued_ms)
             found["exchange"] = text(record.exchange)
             found["routing_key"] = text(record.routing_key)

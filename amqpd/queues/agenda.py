@@ -48,6 +48,8 @@ class Agenda:
         # Deliveries that consumer timeouts have ended, and when the log was last told of one.
         self.lapsed_count: i64 = 0
         self.lapse_noticed_ms: i64 = -(1 << 40)
+        # So much memory is used that what can leave it should; publishers are stopped later.
+        self.is_memory_short = False
         # While memory or disk is short: the reason, as connection.blocked gives it.
         self.alarm_reason = ""
         # Lines for the operator's log; the shell writes them, the core does not.

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
-from amqpd.queues.chunk import Chunk, PageRead
+from amqpd.queues.chunk import Chunk, Packer, PageRead, can_leave
 from amqpd.queues.entry import Entry
-from amqpd.store.page import Page, PageWriter, fits_page
+from amqpd.store.page import Page, PageWriter
 
 if TYPE_CHECKING:
     from amqpd.queues.agenda import Agenda
@@ -50,10 +50,8 @@ class Backlog:
         self._first: i64 = 0
         # The youngest: here, or only their addresses there. One of the two is always empty.
         self._tail: list[Entry] = []
-        self._cold_tail: PageWriter | None = None
+        self._cold_tail: Packer | None = None
         self._tail_bytes: i64 = 0
-        # Once this is durable, everything in the cold tail can be read back.
-        self._tail_mark: i64 = 0
         # Chunks in memory.
         self._resident_count: i64 = 0
         # Chunks to put on disk as soon as they are durable, in the order of arrival.
@@ -93,18 +91,17 @@ class Backlog:
         cold = self._cold_tail
         if cold is None and self._resident_count < self._allowance():
             return False
-        message = entry.message
-        if entry.is_timed or not fits_page(message):
+        agenda = self._agenda
+        if not can_leave(entry, self._ready.is_stored, agenda):
             self._close_cold_tail()
             return False
         if cold is None:
-            cold = PageWriter()
+            cold = Packer(self._ready, agenda, 0)
             self._cold_tail = cold
-        cold.add_message(message, entry.redelivered, entry.delivery_count)
-        message.holders -= 1
-        self._tail_bytes += len(message.body)
-        self._tail_mark = self._agenda.log.gathered_mark
-        depth = self._agenda.depth
+        cold.add(entry)
+        cold.mark = agenda.log.gathered_mark
+        self._tail_bytes += len(entry.message.body)
+        depth = agenda.depth
         if cold.count >= depth.chunk_count or self._tail_bytes >= depth.chunk_bytes:
             self._close_cold_tail()
         return True
@@ -114,7 +111,7 @@ class Backlog:
         if cold is not None:
             self._cold_tail = None
             self._tail_bytes = 0
-            self._chunks.append(Chunk([], cold.finish(), self._tail_mark))
+            self._chunks.append(Chunk([], cold.pages(), cold.mark))
 
     def _close_tail(self) -> None:
         chunk = Chunk(self._tail, [], self._agenda.log.gathered_mark)
@@ -136,7 +133,8 @@ class Backlog:
 
     def _allowance(self) -> i64:
         """How many chunks may stay in memory."""
-        return self._agenda.depth.resident_chunks // (self._agenda.deep_count + 1)
+        agenda = self._agenda
+        return 0 if agenda.is_memory_short else agenda.depth.resident_chunks // (agenda.deep_count + 1)
 
     def _put_on_disk(self) -> None:
         synced_mark = self._agenda.log.synced_mark
@@ -153,25 +151,37 @@ class Backlog:
         self._leaving_first = at
 
     def _chill(self, chunk: Chunk) -> None:
-        writer = PageWriter()
-        discarded: i64 = 0
+        ready = self._ready
         for entry in chunk.entries:
-            if not entry.is_ready:
-                discarded += 1
-                # Out of the order, but it may be a dead letter that nobody took: what is said of a page is not said of it.
-                writer.split()
-            elif entry.is_timed or not fits_page(entry.message):
+            if entry.is_ready and not can_leave(entry, ready.is_stored, self._agenda):
                 # It has to stay in memory, and the others keep it company.
                 return
-            else:
-                writer.add_message(entry.message, entry.redelivered, entry.delivery_count)
+        packer = Packer(ready, self._agenda, chunk.mark)
+        discarded: i64 = 0
         for entry in chunk.entries:
             if entry.is_ready:
-                entry.message.holders -= 1
-        chunk.pages = writer.finish()
+                packer.add(entry)
+            else:
+                discarded += 1
+                # Out of the order, but it may be a dead letter that nobody took: what is said of a page is not said of it.
+                packer.split()
+        chunk.pages = packer.pages()
+        chunk.mark = packer.mark
         chunk.entries = []
         self._resident_count -= 1
-        self._ready.forget_discarded(discarded)
+        ready.forget_discarded(discarded)
+
+    def page_out(self, position_max: i64) -> bool:
+        """Memory is short: all that can leaves it, except what is next, until the log is so long. True if that was all."""
+        log = self._agenda.log
+        for at in range(self._first + self._ahead(), len(self._chunks)):
+            chunk = self._chunks[at]
+            if len(chunk.entries) == 0 or chunk.mark > log.synced_mark:
+                continue
+            if log.position_gathered >= position_max:
+                return False
+            self._chill(chunk)
+        return True
 
     # Out
 
@@ -207,14 +217,16 @@ class Backlog:
         self._read_ahead()
         return True
 
+    def _ahead(self) -> i64:
+        """How many chunks should be in memory, from the first one on."""
+        ahead = READ_AHEAD_CHUNKS * 8 // (self._agenda.deep_count + 1)
+        if ahead > READ_AHEAD_CHUNKS:
+            return READ_AHEAD_CHUNKS
+        return ahead if ahead > 1 else 1
+
     def _read_ahead(self) -> None:
         agenda = self._agenda
-        ahead = READ_AHEAD_CHUNKS * 8 // (agenda.deep_count + 1)
-        if ahead > READ_AHEAD_CHUNKS:
-            ahead = READ_AHEAD_CHUNKS
-        elif ahead < 1:
-            ahead = 1
-        end = self._first + ahead
+        end = self._first + self._ahead()
         if end > len(self._chunks):
             end = len(self._chunks)
         for at in range(self._first, end):
@@ -260,6 +272,7 @@ class Backlog:
         entries: list[Entry] = []
         lost_count: i64 = 0
         lost_bytes: i64 = 0
+        was_spilled = False
         for number, page in enumerate(read.pages):
             for index, message in enumerate(page.messages(read.pieces[number] or [])):
                 if message is None:
@@ -268,6 +281,12 @@ class Backlog:
                     self._ready.give_up(page, index)
                 else:
                     entries.append(self._ready.warm(message, page, index))
+            if page.is_spilled:
+                was_spilled = True
+                self._agenda.log.release_page(page)
+        if was_spilled:
+            # Its messages stand among those that were logged anyway.
+            entries.sort(key=_message_id)
         chunk.pages = []
         chunk.entries = entries
         self._resident_count += 1
@@ -303,16 +322,21 @@ class Backlog:
                 pages.append(page)
                 continue
             messages = page.messages(read.pieces[number] or [])
-            writer = PageWriter()
+            writer = PageWriter(page.is_spilled)
             for index, message in enumerate(messages):
                 if message is None:
                     # It would be tried again and again, and its segment never go.
                     lost_count += 1
                     lost_bytes += page.body_size(index)
                     self._ready.give_up(page, index)
+                elif page.is_spilled:
+                    moved = log.append_spilled(message, message.enqueued_ms)
+                    writer.add_message(moved, page.redelivered(index), page.delivery_count(message.message_id))
                 else:
                     moved = log.append_move(self._ready.queue_id, message)
                     writer.add_message(moved, page.redelivered(index), page.delivery_count(message.message_id))
+            if page.is_spilled:
+                log.release_page(page)
             pages.extend(writer.finish())
         chunk.pages = pages
         chunk.mark = log.gathered_mark
@@ -344,3 +368,7 @@ class Backlog:
         if self._cold_tail is not None:
             found.extend(self._cold_tail.pages())
         return found
+
+
+def _message_id(entry: Entry) -> int:
+    return int(entry.message.message_id)

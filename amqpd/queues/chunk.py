@@ -1,6 +1,8 @@
 """A part of a deep queue: some neighbours of its order, in memory or on disk only, and what it takes to read them back.
 
-Owns these nouns, and how much of a deep queue stays in memory. Does not own when a chunk leaves or comes back (backlog.py).
+Owns these nouns, how much of a deep queue stays in memory, and what can leave it: what the log has anyway; and while memory
+is short also what no durable queue holds, which the log gets for that alone. Does not own when a chunk leaves or comes back
+(backlog.py).
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from typing import TYPE_CHECKING, final
 from mypy_extensions import i64
 
 from amqpd.queues.entry import Entry
-from amqpd.store.page import PAGE_COUNT_MAX, Page, Piece
+from amqpd.store.page import PAGE_COUNT_MAX, Page, PageWriter, Piece, fits_page
 
 if TYPE_CHECKING:
+    from amqpd.queues.agenda import Agenda
     from amqpd.queues.backlog import Backlog
+    from amqpd.queues.ready import Ready
 
 
 @final
@@ -76,3 +80,61 @@ class PageRead:
         self.tries: i64 = 1
         # Nobody wants it in memory: it only has to leave its segment.
         self.is_move = False
+
+
+def can_leave(entry: Entry, is_stored: bool, agenda: Agenda) -> bool:
+    """May it be on disk only? `is_stored`: so is its queue."""
+    if entry.is_timed:
+        return False
+    message = entry.message
+    if is_stored and message.segment is not None:
+        return fits_page(message)
+    return agenda.is_memory_short and agenda.log.can_spill(message)
+
+
+@final
+class Packer:
+    """Makes the pages of a chunk of entries that can leave, added in their order."""
+
+    def __init__(self, ready: Ready, agenda: Agenda, mark: i64) -> None:
+        # Once this is durable, everything in it can be read back.
+        self.mark = mark
+        # How many entries it was given.
+        self.count: i64 = 0
+        self._ready = ready
+        self._agenda = agenda
+        self._is_stored = ready.is_stored
+        self._logged = PageWriter()
+        self._spilled: PageWriter | None = None
+
+    def add(self, entry: Entry) -> None:
+        message = entry.message
+        self.count += 1
+        if self._is_stored and message.segment is not None:
+            self._logged.add_message(message, entry.redelivered, entry.delivery_count)
+            message.holders -= 1
+            return
+        log = self._agenda.log
+        spilled = self._spilled
+        if spilled is None:
+            spilled = PageWriter(True)
+            self._spilled = spilled
+        copy = log.append_spilled(message, self._ready.arrived_wall_ms(entry))
+        spilled.add_message(copy, entry.redelivered, entry.delivery_count)
+        self.mark = log.gathered_mark
+
+    def split(self) -> None:
+        """Something stands here that is in no page: what follows begins another one."""
+        self._logged.split()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Should any segment go that something of this is in?"""
+        return self._logged.is_leaving or (self._spilled is not None and self._spilled.is_leaving)
+
+    def pages(self) -> list[Page]:
+        """Everything so far."""
+        pages = self._logged.pages()
+        if self._spilled is not None:
+            pages.extend(self._spilled.pages())
+        return pages

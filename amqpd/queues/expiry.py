@@ -93,6 +93,14 @@ def deadline_of_logged(queue_ttl_ms: i64, message: Message, agenda: Agenda) -> i
     return due_ms if due_ms != 0 else -1
 
 
+def arrived_wall_ms(queue_ttl_ms: i64, entry: Entry, agenda: Agenda) -> i64:
+    """When a message that goes to the disk came, as far as can be told: `deadline_of_logged` finds its deadline by it."""
+    if queue_ttl_ms >= 0 and entry.due_ms != 0:
+        return entry.due_ms - queue_ttl_ms - agenda.monotonic_ms + agenda.wall_ms
+    logged_ms = entry.message.enqueued_ms
+    return logged_ms if logged_ms != 0 else agenda.wall_ms
+
+
 def _watch_head(queue: Queue, due_ms: i64) -> None:
     timer = queue.head_timer
     if timer is not None and timer.is_armed and timer.due_ms <= due_ms:

@@ -66,6 +66,9 @@ class MeasuredReady(ReadyOrder):
     def move_leaving(self) -> bool:
         return self.order.move_leaving()
 
+    def page_out(self, position_max: i64) -> bool:
+        return self.order.page_out(position_max)
+
     def lose(self, part: ReadyOrder, count: i64, body_bytes: i64) -> None:
         self.count -= count
         self.ready_bytes -= body_bytes

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def new_order(queue: Queue) -> ReadyOrder:
     options = queue.options
-    # What is not in the log can't be read back, and what is delayed stands in the timing wheel.
-    home = queue if queue.is_stored and not options.is_delay else None
+    # What is delayed stands in the timing wheel.
+    home = queue if not options.is_delay else None
     return fitting(PriorityReady(options.max_priority, home) if options.max_priority >= 0 else Ready(home), options)
 
 

@@ -101,6 +101,12 @@ class PriorityReady(ReadyOrder):
             is_done = level.move_leaving() and is_done
         return is_done
 
+    def page_out(self, position_max: i64) -> bool:
+        for level in self._levels:
+            if not level.page_out(position_max):
+                return False
+        return True
+
     def lose(self, part: ReadyOrder, count: i64, body_bytes: i64) -> None:
         self.count -= count
         part.lose(part, count, body_bytes)

@@ -17,7 +17,7 @@ from mypy_extensions import i64
 from amqpd.base.message import Message
 from amqpd.queues.backlog import Backlog
 from amqpd.queues.entry import Entry
-from amqpd.queues.expiry import deadline_of_logged
+from amqpd.queues.expiry import arrived_wall_ms, deadline_of_logged
 from amqpd.store.page import Page
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ class ReadyOrder:
         """Have read what is on disk only and in a segment that should go; True once all of it is on its way."""
         return True
 
+    def page_out(self, position_max: i64) -> bool:
+        """Memory is short: leave it as far as possible, until the log is so long; True if that was all."""
+        return True
+
     def lose(self, part: ReadyOrder, count: i64, body_bytes: i64) -> None:
         """So much of `part`, which may be this order, was on disk and can't be read."""
         self.count -= count
@@ -102,6 +106,7 @@ class Ready(ReadyOrder):
     def __init__(self, home: Queue | None = None) -> None:
         """`home`: the queue, if its messages may leave memory."""
         self.count = 0
+        self.is_stored = home is not None and home.is_stored
         self._home = home
         self._head_count_max: i64 = home.agenda.depth.head_count if home is not None else NEVER
         self._head_bytes_max: i64 = home.agenda.depth.head_bytes if home is not None else NEVER
@@ -266,6 +271,9 @@ class Ready(ReadyOrder):
     def move_leaving(self) -> bool:
         return self._backlog.move_leaving() if self._backlog is not None else True
 
+    def page_out(self, position_max: i64) -> bool:
+        return self._backlog.page_out(position_max) if self._backlog is not None else True
+
     def pages(self) -> list[Page]:
         return self._backlog.pages() if self._backlog is not None else []
 
@@ -286,6 +294,10 @@ class Ready(ReadyOrder):
         entry.due_ms = deadline_of_logged(self._home.options.message_ttl_ms, message, self._home.agenda)
         return entry
 
+    def arrived_wall_ms(self, entry: Entry) -> i64:
+        assert self._home is not None
+        return arrived_wall_ms(self._home.options.message_ttl_ms, entry, self._home.agenda)
+
     def forget_discarded(self, count: i64) -> None:
         self._discarded -= count
 
@@ -297,7 +309,8 @@ class Ready(ReadyOrder):
             f"queue '{home.name}' in vhost '{home.vhost_name}' has lost a message: segment {page.segment.number} "
             f"is damaged at byte {page.offset(index)}"
         )
-        home.agenda.log.settle_one(home.queue_id, page, index)
+        if not page.is_spilled:
+            home.agenda.log.settle_one(home.queue_id, page, index)
 
     def back_in_memory(self, lost_count: i64, lost_bytes: i64) -> None:
         home = self._home

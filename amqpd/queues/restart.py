@@ -28,7 +28,8 @@ def describe(queue: Queue, checkpoint: CheckpointBuilder) -> None:
         checkpoint.add(queue_id, message, each.entry.delivery_count, True)
         checkpoint.add_waiting(queue_id, message, queue.waiting.ready_at_wall_ms(each))
     for page in queue.ready.pages():
-        checkpoint.add_page(queue_id, page)
+        if not page.is_spilled:
+            checkpoint.add_page(queue_id, page)
 
 
 def restore(

@@ -1,6 +1,7 @@
 """Once per second, for memory more often: is memory or disk short, is a reader stuck, are many connections dead?
 
-Owns the alarms and what they do to publishers. Does not own the figures (memory.py, the disk port) nor the sockets.
+Owns the alarms and what they do to publishers, and when messages should leave memory. Does not own the figures (memory.py,
+the disk port) nor the sockets.
 """
 
 from __future__ import annotations
@@ -58,8 +59,13 @@ class Watch:
         self._loop = loop
         self._peers = peers
         self._disk = disk
+        self._turn = turn
         self._alarms = Alarms(turn)
-        self._memory = memory.MemoryAlarm(int(memory.memory_limit_bytes() * config.memory_high_watermark))
+        high_bytes = memory.memory_limit_bytes() * config.memory_high_watermark
+        self._memory = memory.MemoryAlarm(int(high_bytes))
+        # Long before publishers are stopped, messages leave memory.
+        self._paging = memory.MemoryAlarm(int(high_bytes * config.memory_paging_ratio))
+        self._is_paging = False
         self._space = SpaceWatch(config.disk_reserve_bytes)
         # A batch is waiting for room right now.
         self.is_disk_full = False
@@ -87,24 +93,41 @@ class Watch:
         self._memory_timer = self._loop.call_later(MEMORY_PERIOD_S, self._repeat_memory)
 
     def look_at_memory(self) -> None:
-        """Only begins the alarm: `look` ends it, after the heap has been given back."""
-        if not self._memory.is_on and self._memory.judge(memory.resident_bytes()):
+        """Only begins alarm and paging: `look` ends them, after the heap has been given back."""
+        used_bytes = memory.resident_bytes()
+        if not self._paging.is_on and self._paging.judge(used_bytes):
+            self._page()
+        if not self._memory.is_on and self._memory.judge(used_bytes):
             self._alarms.set("low on memory", True)
 
     def look(self) -> None:
-        self._memory.judge(memory.resident_bytes())
-        if self._memory.is_on:
+        if self._paging.is_on:
             memory.give_back()
+        used_bytes = memory.resident_bytes()
+        self._paging.judge(used_bytes)
+        self._memory.judge(used_bytes)
         self._alarms.set("low on memory", self._memory.is_on)
         self._space.observe(self._disk.free_bytes())
-        self._alarms.set("low on disk", self._space.is_low or self.is_disk_full)
+        self._set_disk_alarm()
         self._peers.watch(self._loop.time())
         self._collect()
 
     def disk_full(self, is_full: bool) -> None:
         """A batch found no room, respectively has found some."""
         self.is_disk_full = is_full
-        self._alarms.set("low on disk", self._space.is_low or is_full)
+        self._set_disk_alarm()
+
+    def _set_disk_alarm(self) -> None:
+        self._alarms.set("low on disk", self._space.is_low or self.is_disk_full)
+        self._page()
+
+    def _page(self) -> None:
+        """Messages leave memory only while there is room for them."""
+        is_paging = self._paging.is_on and not self._space.is_low and not self.is_disk_full
+        if is_paging is not self._is_paging:
+            self._is_paging = is_paging
+            self._turn.begin()
+            self._turn.broker.set_memory_short(is_paging)
 
     def _collect(self) -> None:
         lost_count = self._peers.lost_count

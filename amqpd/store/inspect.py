@@ -24,6 +24,7 @@ from amqpd.store.record import (
     SETTLE,
     SETTLE_SIZE,
     SETTLES,
+    SPILLED,
     read_u16,
     read_u32,
 )
@@ -39,6 +40,7 @@ KIND_NAMES: Final[dict[int, str]] = {
     RETRY: "RETRY",
     DEDUP: "DEDUP",
     SETTLES: "SETTLES",
+    SPILLED: "SPILLED",
 }
 
 
@@ -141,7 +143,7 @@ class RecordView:
         self.header = b""
         self.body = b""
         kind = self.kind
-        if kind in (MESSAGE, MOVE):
+        if kind in (MESSAGE, MOVE, SPILLED):
             self._read_message(data, at)
         elif kind == DEDUP:
             self.queue_ids.append(int(read_u32(data, at + 1)))

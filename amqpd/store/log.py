@@ -15,12 +15,13 @@ from mypy_extensions import i64
 
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BATCH_HEADER_SIZE, Batch
-from amqpd.store.page import Page, share_shift
+from amqpd.store.page import BODY_BYTES_MAX, META_BYTES_MAX, OFFSET_MAX, Page, share_shift
 from amqpd.store.record import (
     DEDUP,
     MESSAGE,
     MESSAGE_FIXED_SIZE,
     MOVE,
+    SPILLED,
     queue_id_bytes,
     write_dedup,
     write_delivered,
@@ -36,6 +37,8 @@ from amqpd.store.topology import TopologyChange
 SEGMENT_BYTES: Final = 64 << 20
 # A writer that grew beyond this gives its memory back when its batch is sealed.
 WRITER_KEEP_BYTES: Final = 4 << 20
+# With more than this to be written the disk can't follow: what need not go there waits.
+SPILLED_PENDING_BYTES_MAX: Final = 8 << 20
 
 
 @final
@@ -141,6 +144,29 @@ class Log:
         self._place(moved, 4, 1)
         write_message(self._writer, MOVE, moved, queue_id_bytes(int(queue_id)))
         return moved
+
+    def append_spilled(self, message: Message, enqueued_ms: i64) -> Message:
+        """Put on disk what no durable queue holds, while memory is short; returns it with its place there.
+
+        A restart skips it. `message` itself, which others may have, stays as it is. `enqueued_ms` is wall clock.
+        """
+        spilled = Message(message.message_id, message.route_key, message.header, message.body)
+        spilled.enqueued_ms = enqueued_ms
+        spilled.holders = 1
+        self._place(spilled, 0, 1)
+        write_message(self._writer, SPILLED, spilled, b"")
+        return spilled
+
+    def can_spill(self, message: Message) -> bool:
+        """Is there room for it, and can a page describe it where it comes to stand? No giants."""
+        pending_bytes: i64 = len(self._writer)
+        meta_bytes: i64 = MESSAGE_FIXED_SIZE + len(message.route_key) + len(message.header)
+        return (
+            len(message.body) <= BODY_BYTES_MAX
+            and meta_bytes <= META_BYTES_MAX
+            and pending_bytes <= SPILLED_PENDING_BYTES_MAX
+            and self._records_offset + pending_bytes <= OFFSET_MAX
+        )
 
     def append_settle(self, queue_id: i64, message: Message) -> None:
         """The queue is done with a logged message."""
@@ -253,6 +279,9 @@ class Log:
 
     def settle_page(self, queue_id: i64, page: Page, is_alone: bool) -> None:
         """The queue is done with all of it. `is_alone`: whatever the queue has between its ids is in this page."""
+        if page.is_spilled:
+            self.release_page(page)
+            return
         self.dirty = True
         if is_alone:
             self._record_count += 1

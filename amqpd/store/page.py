@@ -18,7 +18,7 @@ from librt.strings import BytesWriter, read_i64_le
 from mypy_extensions import i64
 
 from amqpd.base.message import Message, SegmentUse
-from amqpd.store.record import MESSAGE, MESSAGE_FIXED_SIZE, MOVE, read_u16, read_u32, write_u16, write_u32
+from amqpd.store.record import MESSAGE, MESSAGE_FIXED_SIZE, MOVE, SPILLED, read_u16, read_u32, write_u16, write_u32
 
 PAGE_ENTRY_SIZE: Final = 14
 PAGE_COUNT_MAX: Final = 256
@@ -75,6 +75,8 @@ class Page:
         # Between these offsets in the segment stands all of it, and perhaps much else.
         self.begin: i64 = read_u32(data, 4)
         self.end: i64 = 0
+        # It is on disk only because memory is short: no log needs it, and no restart.
+        self.is_spilled = False
         # All of it may have been delivered, whatever is said of each.
         self.is_redelivered = False
         # Of those that came back, which are few: how often, by message_id.
@@ -177,7 +179,7 @@ class Page:
         kind: i64 = block[at]
         body_size = read_u32(block, at + 27)
         if (
-            kind not in (MESSAGE, MOVE)
+            not (kind == SPILLED if self.is_spilled else kind in (MESSAGE, MOVE))
             or read_i64_le(block, at + 1) != message_id
             or body_size != self.body_size(index)
         ):
@@ -194,6 +196,9 @@ class Page:
             found_key = route_key
         message = Message(message_id, found_key, block[header_at:body_at], block[body_at : body_at + body_size])
         message.enqueued_ms = read_i64_le(block, at + 9)
+        if self.is_spilled:
+            # Back in memory it needs its place no more.
+            return message
         message.segment = self.segment
         message.offset = self.offset(index)
         message.logged_bytes = size
@@ -206,7 +211,8 @@ class Page:
 class PageWriter:
     """Packs messages, added in the order of message_id, into as few pages as they fit."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_spilled: bool = False) -> None:
+        self._is_spilled = is_spilled
         self._writer = BytesWriter()
         self._segment: SegmentUse | None = None
         self._first_id: i64 = 0
@@ -297,6 +303,7 @@ class PageWriter:
         if segment is None or len(self._writer) == 0:
             return None
         page = Page(segment, self._first_id, self._last_id, self._writer.getvalue())
+        page.is_spilled = self._is_spilled
         if len(self._counts) > 0:
             page.delivery_counts = self._counts
         return page

@@ -14,10 +14,11 @@ All integers are little endian. The first byte is the kind:
                                                                           it came back, and is ready again at that time
     7 DEDUP      kind(1) queue_id(4) noted_ms(8) ttl_ms(8) id_size(2) id  a message with this id was taken at that time
     8 SETTLES    kind(1) queue_id(4) first_id(8) last_id(8)               the queue is done with all between, both included
+    9 SPILLED    as MESSAGE, for no queue: what no durable queue holds, here while memory is short, nothing to a restart
     >= 32        kind(1) size(4) CBOR                                     rare kinds; none is defined yet
 
 Of a DEDUP, `noted_ms` is wall clock, and `ttl_ms` how long this id counts, -1 for as long as the window's owner says; the
-owner is a queue, or an exchange, which has a number among the queues' for it. Kinds 9 to 31 are kept for further fixed
+owner is a queue, or an exchange, which has a number among the queues' for it. Kinds 10 to 31 are kept for further fixed
 layouts. Every record says what is, not what changed: replaying a run of records
 twice gives the state that replaying it once gives.
 """
@@ -39,6 +40,7 @@ MOVE: Final = 5
 RETRY: Final = 6
 DEDUP: Final = 7
 SETTLES: Final = 8
+SPILLED: Final = 9
 CBOR_KIND_MIN: Final = 32
 
 MESSAGE_FIXED_SIZE: Final = 31
@@ -83,7 +85,7 @@ def queue_id_bytes(queue_id: int) -> bytes:
 
 
 def write_message(writer: BytesWriter, kind: i64, message: Message, queue_ids: bytes) -> None:
-    """A MESSAGE or MOVE, straight into its place."""
+    """A MESSAGE, MOVE or SPILLED, straight into its place."""
     route_key = message.route_key
     header = message.header
     body = message.body

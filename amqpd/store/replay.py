@@ -37,6 +37,7 @@ from amqpd.store.record import (
     SETTLE_SIZE,
     SETTLES,
     SETTLES_SIZE,
+    SPILLED,
     read_u16,
     read_u32,
 )
@@ -147,6 +148,9 @@ class Replay:
             kind: i64 = data[at]
             if kind in (MESSAGE, MOVE):
                 at = self._apply_message(data, at, segment, bodies_only)
+            elif kind == SPILLED:
+                self._saw_message(read_i64_le(data, at + 1))
+                at += record_size(data, at, end)
             elif bodies_only:
                 at += record_size(data, at, end)
             elif kind == SETTLE:
@@ -368,7 +372,7 @@ def record_size(data: bytes, at: i64, end: i64) -> i64:
     """The size of the record at `at`; 0 if there is no whole record of a known kind."""
     kind: i64 = data[at]
     size: i64 = 0
-    if kind in (MESSAGE, MOVE):
+    if kind in (MESSAGE, MOVE, SPILLED):
         if at + MESSAGE_FIXED_SIZE > end:
             return 0
         size = MESSAGE_FIXED_SIZE + read_u16(data, at + 17) + 4 * read_u32(data, at + 19)

@@ -4,6 +4,7 @@
     data-1-2  format 1 still, with what data-1 lacks: watermarks and delivery counts in the checkpoint, a user whom the broker
               itself could have written
     data-2    checkpoint format 2, with everything that there is in it; RETRY, DEDUP, SETTLES, and MOVE for one queue
+    data-2-2  as data-2, and SPILLED
 
 python -m tests.golden.make FOLDER
 """
@@ -104,6 +105,8 @@ def make(path: Path) -> None:
             log.append_retry(1, held[1][4], 1, READY_AT_MS)
             log.append_dedup(1, NOW_MS, 60_000, b"order 12")
             log.append_dedup(2, NOW_MS, -1, b"order 12")
+        if step in (14, 20):
+            log.append_spilled(Message(log.next_message_id(), b"\x00\x01t", HEADER, b"transient %d" % step), NOW_MS)
         if step == 15:
             for page in pages(held[1][10:14], {}):
                 log.settle_page(1, page, True)

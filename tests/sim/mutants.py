@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import amqpd.channels.on_tx
+import amqpd.queues.backlog
 import amqpd.store.log
 import amqpd.store.recovery
 import amqpd.store.replay
@@ -24,6 +26,7 @@ from amqpd.store.batch import BATCH_MAGIC, BatchHeader
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.log import Log
 from amqpd.store.log_reader import LogReader
+from amqpd.store.page import Page
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.record import MOVE
 from amqpd.store.replay import Replay
@@ -46,6 +49,10 @@ class Patches:
         old = getattr(owner, name)
         self._old.append((owner, name, old))
         setattr(owner, name, make(old))
+
+    @property
+    def count(self) -> int:
+        return len(self._old)
 
     def undo(self) -> None:
         for owner, name, old in reversed(self._old):
@@ -294,17 +301,17 @@ def split_transaction(patches: Patches) -> None:
     late: list[tuple[Any, Callable[[], None]]] = []
 
     def make(old: Any) -> Any:
-        def commit(self: Channel) -> None:
-            assert self.transaction is not None
-            settles = self.transaction.settles
-            self.transaction.settles = []
-            old(self)
+        def commit(channel: Channel) -> None:
+            assert channel.transaction is not None
+            settles = channel.transaction.settles
+            channel.transaction.settles = []
+            old(channel)
             for settle in settles:
-                late.append((self.session.agenda, lambda entry=settle.entry: entry.queue.settle(entry)))
+                late.append((channel.session.agenda, lambda entry=settle.entry: entry.queue.settle(entry)))
 
         return commit
 
-    patches.wrap(Channel, "commit", make)
+    patches.wrap(amqpd.channels.on_tx, "_commit", make)
     _after_seal(patches, late)
 
 
@@ -377,18 +384,35 @@ def checkpoint_misses_requeue(patches: Patches) -> None:
     patches.wrap(Queue, "_list", lambda old: lambda self, entry: None)
 
 
-@mutant("a chunk leaves memory before it is durable")
-def page_before_durable(patches: Patches) -> None:
+@mutant("what is on disk only is read before it is durable")
+def read_before_durable(patches: Patches) -> None:
     def make(old: Any) -> Any:
-        def put_on_disk(self: Backlog) -> None:
+        def read_ahead(self: Backlog) -> None:
             log = self._agenda.log
             mark, log.synced_mark = log.synced_mark, FOREVER
             old(self)
             log.synced_mark = mark
 
-        return put_on_disk
+        return read_ahead
 
-    patches.wrap(Backlog, "_put_on_disk", make)
+    patches.wrap(Backlog, "_read_ahead", make)
+
+
+@mutant("what was on disk for want of memory keeps its place there")
+def keep_spilled_space(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def release_page(self: Log, page: Page) -> None:
+            if not page.is_spilled:
+                old(self, page)
+
+        return release_page
+
+    patches.wrap(Log, "release_page", make)
+
+
+@mutant("what was on disk for want of memory comes back behind what was logged")
+def forget_spilled_order(patches: Patches) -> None:
+    patches.wrap(amqpd.queues.backlog, "_message_id", lambda old: lambda entry: 0)
 
 
 @mutant("what is read back is not checked", rot=True)

@@ -307,16 +307,21 @@ class Node:
     # The reader
 
     def read(self, source: random.Random) -> None:
-        """One job of the reader's thread, not always the oldest."""
+        """One job of the reader's thread: some of what is wanted, in any order."""
         if not self._reads:
             return
-        read = self._reads.pop(source.randrange(len(self._reads)))
+        source.shuffle(self._reads)
+        count = source.randrange(1, len(self._reads) + 1)
+        reads, self._reads = self._reads[:count], self._reads[count:]
         # What a page was made of is durable: nothing that the writer does to the same segment meanwhile matters.
-        read.pieces = self._page_reader.read(read.pages)
-        for page, pieces in zip(read.pages, read.pieces, strict=True):
-            if pieces is None:
+        pages = [page for read in reads for page in read.pages]
+        pieces = self._page_reader.read(pages)
+        for page, found in zip(pages, pieces, strict=True):
+            if found is None:
                 self.story.tell("segment {} can't be read", int(page.segment.number))
-        self._done_reads.append(read)
+        for read in reads:
+            read.pieces = [pieces.pop(0) for _ in read.pages]
+        self._done_reads += reads
 
     def report_read(self, source: random.Random) -> None:
         """What was read becomes known in the loop, not always in the order of the reading."""

@@ -25,6 +25,7 @@ CHECKPOINT_FAILS = "checkpoint fails"
 FULL = "full"
 SLOW = "slow disk"
 READ_FAILS = "read fails"
+MEMORY_SHORT = "memory short"
 # Limits and times that nothing ever comes near, for all queues, or no more of them.
 POLICY = "policy"
 CUT = "cut"
@@ -346,6 +347,8 @@ def _troubles(source: random.Random, steps: int) -> tuple[Trouble, ...]:
         found.append(Trouble(source.randrange(5, steps), READ_FAILS))
     for _ in range(source.choice((0, 0, 0, 2, 4))):
         found.append(Trouble(source.randrange(5, steps), POLICY, source.randrange(4)))
+    for _ in range(source.choice((0, 0, 1, 2))):
+        found.append(Trouble(source.randrange(0, steps), MEMORY_SHORT, source.choice((5, 30, 1000))))
     for _ in range(source.randrange(0, 4)):
         found.append(Trouble(source.randrange(5, steps), CUT, source.randrange(0, 100)))
     return tuple(sorted(found, key=lambda each: (each.step, each.kind, each.number)))

@@ -93,3 +93,14 @@ def test_a_confirm_before_its_sync_is_found() -> None:
     seeds, what = mutants.hunt("confirm_early", 100)
     assert seeds < 100
     assert what.startswith(("LOST", "DAMAGE"))
+
+
+@pytest.mark.skipif(IS_COMPILED, reason="a compiled core can't be patched")
+@pytest.mark.parametrize("name", mutants.MUTANTS)
+def test_every_bug_that_is_put_in_finds_what_it_changes(name: str) -> None:
+    patches = mutants.Patches()
+    try:
+        mutants.MUTANTS[name].put_in(patches)
+        assert patches.count > 0
+    finally:
+        patches.undo()

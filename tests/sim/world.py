@@ -86,6 +86,7 @@ class World:
         self.clients = [KINDS[spec.kind](spec, self) for spec in plan.clients]
         self._slow_until = 0
         self._full_until = -1
+        self._short_until = 0
         self._is_rotting = False
         self._rotted: list[int] = []
         self._has_checkpoint_rotted = False
@@ -156,6 +157,8 @@ class World:
         self.disk.heal()
         self._end_full()
         self._slow_until = 0
+        self._short_until = 0
+        self.node.broker.set_memory_short(False)
         self._is_rotting = False
         self.story.tell("* everything is healthy from here on")
 
@@ -199,6 +202,7 @@ class World:
         if self._full_until == self._step:
             self._end_full()
         self.node.begin()
+        self.node.broker.set_memory_short(self._step < self._short_until)
         for client in self.clients:
             if source.random() < 0.35:
                 if client.link is None:
@@ -338,6 +342,9 @@ class World:
             self.disk.capacity_bytes = self.disk.used_bytes() + self._source.randrange(2000)
             self.topology.is_full = self._source.random() < 0.5
             self._full_until = self._step + trouble.number
+        elif kind == plans.MEMORY_SHORT:
+            self.story.tell("! memory is short for {} steps", trouble.number)
+            self._short_until = self._step + trouble.number
         elif kind == plans.POLICY:
             self._set_policy(POLICIES[trouble.number])
         elif kind == plans.ROT_CHECKPOINT:

@@ -123,6 +123,7 @@ def test_mistyped_limit_in_the_environment_is_warned_about() -> None:
         ("limits__consumer_timeout_action", "kill", "must be return or close"),
         ("memory_high_watermark", "1.5", "must be a share"),
         ("memory_high_watermark", "x", "must be a share"),
+        ("memory_paging_ratio", "2", "must be a share"),
         ("log_level", "loud", "must be one of debug, info, warning, error"),
         ("data_dir", "", "must be a path"),
         ("amqp", [], "no address to listen on"),

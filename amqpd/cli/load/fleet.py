@@ -123,7 +123,7 @@ def connect_consumer(settings: Settings, number: int) -> LoadConnection:
     connection = LoadConnection.open(settings, f"consumer {number}")
     if settings.prefetch and settings.ack_every:
         connection.call(commands.Basic.Qos(prefetch_count=settings.prefetch), commands.Basic.QosOk)
-    connection.peer.consume(settings.ack_every, settings.producers if settings.verify else 0)
+    connection.peer.consume(settings.ack_every, settings.verified_producers)
     return connection
 
 

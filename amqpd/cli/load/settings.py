@@ -133,7 +133,9 @@ class Settings:
     drain: Annotated[bool, _pace("--drain", "only consume, until the queues are empty")] = False
     linger_s: Annotated[float, _pace("--linger", "how long to wait for the rest at the end", **_SECONDS)] = 15.0
     idle_s: Annotated[float, _pace("--idle", "so long without a delivery means that none comes", **_SECONDS)] = 3.0
-    verify: Annotated[bool, _pace("--verify", "check the order of every producer's messages")] = False
+    verify: Annotated[
+        bool, _pace("--verify", "check the order of every producer's messages, also of those before --drain")
+    ] = False
     buffer: Annotated[int, _count("--buffer", "bytes published at once, at most")] = 262144
     label: Annotated[str, _option("Output", "--label", "text for the result")] = ""
 
@@ -143,6 +145,8 @@ class Settings:
     binding_arguments: dict[str, Field] = field(init=False)
     consumer_arguments: dict[str, Field] = field(init=False)
     header_fields: dict[str, Field] = field(init=False)
+    # Whose messages are looked at; what is drained was published by another run.
+    verified_producers: int = field(init=False)
 
     def __post_init__(self) -> None:
         filled: dict[str, object] = {
@@ -153,6 +157,7 @@ class Settings:
             "consumer_arguments": parse_fields(self.consumer_arg),
             "header_fields": (SAMPLE_HEADERS if self.headers else {}) | parse_fields(self.header),
             "producers": 0 if self.drain else self.producers,
+            "verified_producers": self.producers if self.verify else 0,
             "duration_s": self.duration_s if self.duration_s or self.count or self.drain else DURATION_S,
             "fanout": self.fanout or (self.queues if self.exchange_type == "fanout" else 1),
             "batch": max(1, min(self.batch or min(self.confirm // 10, BATCH_COUNT), self.confirm)),

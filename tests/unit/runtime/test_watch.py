@@ -3,8 +3,11 @@ from __future__ import annotations
 import dataclasses
 import resource
 
+import pytest
+
 from amqpd.base.limits import DEFAULTS
 from amqpd.config import Config
+from amqpd.runtime import memory
 from amqpd.runtime.admission import Admission
 from amqpd.runtime.tcp import Peers
 from amqpd.runtime.watch import LOST_BEFORE_COLLECTING, Alarms, Watch, raise_file_limit
@@ -17,6 +20,8 @@ class BlockableWorld(World):
         self.said: list[str] = []
         self.broker.block = lambda reason: self.said.append(reason)  # type: ignore[attr-defined]
         self.broker.unblock = lambda: self.said.append("go on")  # type: ignore[attr-defined]
+        self.paging: list[bool] = []
+        self.broker.set_memory_short = self.paging.append  # type: ignore[attr-defined]
 
 
 class SpaceDisk:
@@ -62,6 +67,35 @@ def test_memory_is_looked_at_between_two_looks_at_everything() -> None:
     watched.look_at_memory()
     watched.look_at_memory()
     assert world.said == ["low on memory"]
+
+
+def test_messages_leave_memory_long_before_publishers_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = [1000]
+    monkeypatch.setattr(memory, "resident_bytes", lambda: used[0])
+    monkeypatch.setattr(memory, "memory_limit_bytes", lambda: 10_000)
+    watched, world, _, _ = watch(memory_high_watermark=0.5, memory_paging_ratio=0.4)
+    for used[0] in (1999, 2000, 1901, 4999):
+        watched.look_at_memory()
+    assert (world.paging, world.said) == ([True], [])
+    watched.look()
+    used[0] = 1899
+    watched.look_at_memory()
+    assert world.paging == [True]
+    watched.look()
+    assert (world.paging, world.said) == ([True, False], [])
+
+
+def test_messages_stay_in_memory_while_there_is_no_room_on_the_disk() -> None:
+    watched, world, disk, _ = watch(memory_paging_ratio=1e-9, disk_reserve_bytes=1 << 30)
+    watched.look_at_memory()
+    disk.free = 1 << 20
+    watched.look()
+    watched.look_at_memory()
+    disk.free = 10 << 30
+    watched.look()
+    watched.disk_full(True)
+    watched.disk_full(False)
+    assert world.paging == [True, False, True, False, True]
 
 
 def test_publishers_wait_while_the_disk_has_less_than_the_reserve() -> None:

@@ -5,8 +5,8 @@ import pytest
 from amqpd.base.message import Message
 from amqpd.store.batch import BATCH_HEADER_SIZE
 from amqpd.store.log import Log, fresh_start
-from amqpd.store.page import Page, PageWriter
-from amqpd.store.record import SETTLE, SETTLES, SETTLES_SIZE, queue_id_bytes
+from amqpd.store.page import Page, PageWriter, Piece
+from amqpd.store.record import SETTLE, SETTLES, SETTLES_SIZE, SPILLED, queue_id_bytes
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
 from amqpd.store.topology import VHOSTS, VhostRow, put
 
@@ -185,6 +185,26 @@ def test_a_page_is_released_without_a_record_and_given_up_with_one() -> None:
     batch = log.seal([])
     assert batch is not None
     assert batch.record_count == 3
+
+
+def test_what_is_on_disk_for_want_of_memory_has_a_place_and_nothing_else() -> None:
+    log = make()
+    message = Message(log.next_message_id(), b"\x00\x01q", b"header", b"body")
+    spilled = log.append_spilled(message, 55)
+    assert (message.segment, message.holders, message.enqueued_ms) == (None, 0, 0)
+    assert (spilled.message_id, spilled.segment, spilled.holders) == (message.message_id, log.segment, 1)
+    assert log.segment.live_count == 1
+    writer = PageWriter(True)
+    writer.add_message(spilled, False, 0)
+    (page,) = writer.finish()
+    batch = log.seal([])
+    assert batch is not None
+    assert (batch.record_count, batch.records[0]) == (1, SPILLED)
+    (back,) = page.messages([Piece(batch.offset + BATCH_HEADER_SIZE, batch.records)])
+    assert back is not None
+    assert (back.body, back.enqueued_ms, back.segment) == (b"body", 55, None)
+    log.settle_page(7, page, True)
+    assert (log.dirty, log.segment.live_count, log.live_bytes) == (False, 0, 0)
 
 
 def test_log_goes_on_where_its_start_says() -> None:

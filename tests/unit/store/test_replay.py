@@ -177,7 +177,7 @@ def test_move_of_a_settled_message_brings_nothing_back() -> None:
     assert bench.ids() == {7: [], 8: []}
 
 
-@pytest.mark.parametrize("kind", [0, 9, 31, 32, 255])
+@pytest.mark.parametrize("kind", [0, 10, 31, 32, 255])
 def test_batch_with_an_unknown_kind_is_refused_whole(kind: int) -> None:
     bench = Bench()
     bench.publish(7)
@@ -189,6 +189,17 @@ def test_batch_with_an_unknown_kind_is_refused_whole(kind: int) -> None:
     with pytest.raises(UnknownFormat):
         bench.replay.apply(data, BatchHeader(data, batch.offset), bench.segment, False)
     assert bench.ids() == {7: [], 8: []}
+
+
+def test_what_was_on_disk_for_want_of_memory_is_nothing_to_a_restart() -> None:
+    bench = Bench()
+    first = bench.publish(7)
+    spilled = bench.log.append_spilled(Message(bench.log.next_message_id(), b"\x00\x01q", b"header", b"body"), 55)
+    last = bench.publish(7)
+    bench.apply()
+    assert bench.ids()[7] == [first.message_id, last.message_id]
+    assert bench.segment.live_count == 2
+    assert bench.replay.next_message_id > spilled.message_id
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -20,6 +20,11 @@ def test_drain_has_no_producers() -> None:
     assert Settings(drain=True, producers=4).producers == 0
 
 
+def test_what_is_drained_is_verified_for_all_who_published_it() -> None:
+    assert Settings(drain=True, producers=4, verify=True).verified_producers == 4
+    assert Settings(drain=True, producers=4).verified_producers == 0
+
+
 def test_message_reaches_every_queue_of_a_fanout_exchange_and_else_one() -> None:
     assert Settings(exchange="x", exchange_type="fanout", queues=5).fanout == 5
     assert Settings(exchange="x", exchange_type="topic", queues=5).fanout == 1
