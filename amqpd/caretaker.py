@@ -4,8 +4,8 @@ segments that should go, and while memory is short puts on disk what can leave i
 Owns how far each has come. Does not own when the first two are due nor what may be deleted (store/reclaim.py), when memory
 is short (the shell), nor what of one queue is described, moved or leaves (queues/restart.py, queues/moves.py,
 queues/backlog.py). A checkpoint is fuzzy: queues are described one by one while work goes on, and the log behind its
-position has the last word. What is with a consumer may change hands meanwhile, so that is looked at first and once more at
-the end; what comes back in between says so itself (`Agenda.checkpoint`).
+position has the last word. What is with a consumer is looked at in the end; what comes back before says so itself
+(`Agenda.checkpoint`).
 """
 
 from __future__ import annotations
@@ -85,7 +85,6 @@ class Caretaker:
         self._builder = builder
         self._agenda.checkpoint = builder
         self._undescribed = [queue for queue in self._queues() if queue.is_stored]
-        self._describe_unsettled(builder)
 
     def take_whole(self) -> None:
         """A checkpoint in one go: before a stop."""

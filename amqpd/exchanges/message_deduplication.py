@@ -16,7 +16,6 @@ from amqpd.base.errors import PreconditionFailed
 from amqpd.exchanges.exchange import Binding, Exchange
 from amqpd.wire.field_table import FieldTable
 
-X_MESSAGE_DEDUPLICATION: Final = "x-message-deduplication"
 X_CACHE_SIZE: Final = "x-cache-size"
 X_CACHE_TTL: Final = "x-cache-ttl"
 X_CACHE_PERSISTENCE: Final = "x-cache-persistence"

@@ -53,14 +53,12 @@ class PageReader:
         wanted: i64 = 0
         for index in region:
             wanted += pages[index].size_bytes
-        if end - begin <= wanted * SPARSE_MAX:
-            if len(region) > 0:
-                together = self._pieces(pages[region[0]], [(int(begin), int(end - begin))])
-                for index in region:
-                    found[index] = together
-            return
+        together: list[Piece] | None = None
+        if 0 < end - begin <= wanted * SPARSE_MAX:
+            together = self._pieces(pages[region[0]], [(int(begin), int(end - begin))])
         for index in region:
-            found[index] = self._pieces(pages[index], pages[index].ranges())
+            # What can't be read takes only its own page.
+            found[index] = together if together is not None else self._pieces(pages[index], pages[index].ranges())
 
     def _pieces(self, page: Page, ranges: list[tuple[int, int]]) -> list[Piece] | None:
         try:

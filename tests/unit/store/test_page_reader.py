@@ -20,9 +20,13 @@ class CountingDisk(FaultyDisk):
         super().__init__()
         self.ranges: list[tuple[int, int, int]] = []
         self.unreadable: set[int] = set()
+        # No byte there can be read.
+        self.bad_offset = -1
 
     def read_ranges(self, number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
         if number in self.unreadable:
+            raise OSError("injected")
+        if any(offset <= self.bad_offset < offset + size for offset, size in ranges):
             raise OSError("injected")
         self.ranges += [(number, offset, size) for offset, size in ranges]
         return super().read_ranges(number, ranges)
@@ -127,6 +131,15 @@ def test_a_segment_that_can_not_be_read_takes_only_its_own_pages(gap: int) -> No
     assert bench.bodies(pages) == [[b"body"] * 2, None, [b"body"] * 2]
     del bench.disk.segments[3]
     assert bench.bodies(pages) == [[b"body"] * 2, None, None]
+
+
+def test_a_bad_place_on_the_disk_takes_only_the_page_that_needs_it() -> None:
+    bench = Bench()
+    messages = [bench.publish() for _ in range(12)]
+    bench.commit()
+    bench.disk.bad_offset = int(messages[5].offset) + 10
+    pages = [pack(messages[at : at + 4]) for at in (0, 4, 8)]
+    assert bench.bodies(pages) == [[b"body"] * 4, None, [b"body"] * 4]
 
 
 def test_nothing_is_read_for_nobody() -> None:
