@@ -7,7 +7,7 @@ that is not deep has no backlog at all.
 
     head (ready.py) | chunk | chunk | chunk on disk | ... | chunk on disk | tail, which grows: in memory or not
 
-Invariant: the order of arrival; what is timed, not logged, or huge keeps its whole chunk in memory.
+Invariant: the order of arrival; what can't leave memory (chunk.py) keeps its whole chunk there.
 """
 
 from __future__ import annotations
@@ -52,11 +52,10 @@ class Backlog:
         self._tail: list[Entry] = []
         self._cold_tail: Packer | None = None
         self._tail_bytes: i64 = 0
+        # Once this is durable, everything in the cold tail can be read back.
+        self._tail_mark: i64 = 0
         # Chunks in memory.
         self._resident_count: i64 = 0
-        # Chunks to put on disk as soon as they are durable, in the order of arrival.
-        self._leaving: list[Chunk] = []
-        self._leaving_first: i64 = 0
         self._is_unsynced = False
         self.is_ended = False
         agenda.deep_count += 1
@@ -70,7 +69,6 @@ class Backlog:
         self._first = 0
         self._tail = []
         self._cold_tail = None
-        self._leaving = []
 
     # In
 
@@ -96,10 +94,10 @@ class Backlog:
             self._close_cold_tail()
             return False
         if cold is None:
-            cold = Packer(self._ready, agenda, 0)
+            cold = Packer(self._ready, agenda)
             self._cold_tail = cold
         cold.add(entry)
-        cold.mark = agenda.log.gathered_mark
+        self._tail_mark = agenda.log.gathered_mark
         self._tail_bytes += len(entry.message.body)
         depth = agenda.depth
         if cold.count >= depth.chunk_count or self._tail_bytes >= depth.chunk_bytes:
@@ -111,18 +109,16 @@ class Backlog:
         if cold is not None:
             self._cold_tail = None
             self._tail_bytes = 0
-            self._chunks.append(Chunk([], cold.pages(), cold.mark))
+            self._chunks.append(Chunk([], cold.pages(), self._tail_mark))
 
     def _close_tail(self) -> None:
-        chunk = Chunk(self._tail, [], self._agenda.log.gathered_mark)
+        chunk = Chunk(self._tail, [], 0)
         self._chunks.append(chunk)
         self._resident_count += 1
         self._tail = []
         self._tail_bytes = 0
         if self._resident_count > self._allowance():
-            self._leaving.append(chunk)
-        if len(self._leaving) > 0:
-            self._put_on_disk()
+            self._chill(chunk)
 
     def append_page(self, page: Page) -> None:
         """What a restart found, younger than all that came before."""
@@ -136,27 +132,13 @@ class Backlog:
         agenda = self._agenda
         return 0 if agenda.is_memory_short else agenda.depth.resident_chunks // (agenda.deep_count + 1)
 
-    def _put_on_disk(self) -> None:
-        synced_mark = self._agenda.log.synced_mark
-        at = self._leaving_first
-        while at < len(self._leaving) and self._leaving[at].mark <= synced_mark:
-            chunk = self._leaving[at]
-            at += 1
-            # One that was taken meanwhile is empty.
-            if len(chunk.entries) > 0:
-                self._chill(chunk)
-        if at * 2 > len(self._leaving):
-            del self._leaving[:at]
-            at = 0
-        self._leaving_first = at
-
     def _chill(self, chunk: Chunk) -> None:
         ready = self._ready
         for entry in chunk.entries:
             if entry.is_ready and not can_leave(entry, ready.is_stored, self._agenda):
                 # It has to stay in memory, and the others keep it company.
                 return
-        packer = Packer(ready, self._agenda, chunk.mark)
+        packer = Packer(ready, self._agenda)
         discarded: i64 = 0
         for entry in chunk.entries:
             if entry.is_ready:
@@ -166,7 +148,8 @@ class Backlog:
                 # Out of the order, but it may be a dead letter that nobody took: what is said of a page is not said of it.
                 packer.split()
         chunk.pages = packer.pages()
-        chunk.mark = packer.mark
+        # What was moved meanwhile may not be durable where it is now.
+        chunk.mark = self._agenda.log.gathered_mark
         chunk.entries = []
         self._resident_count -= 1
         ready.forget_discarded(discarded)
@@ -176,7 +159,7 @@ class Backlog:
         log = self._agenda.log
         for at in range(self._first + self._ahead(), len(self._chunks)):
             chunk = self._chunks[at]
-            if len(chunk.entries) == 0 or chunk.mark > log.synced_mark:
+            if len(chunk.entries) == 0:
                 continue
             if log.position_gathered >= position_max:
                 return False

@@ -49,7 +49,7 @@ class Chunk:
     def __init__(self, entries: list[Entry], pages: list[Page], mark: i64) -> None:
         self.entries = entries
         self.pages = pages
-        # Once this is durable, everything in it can be read back.
+        # Once this is durable, everything in its pages can be read back.
         self.mark = mark
         self.read: PageRead | None = None
 
@@ -96,9 +96,7 @@ def can_leave(entry: Entry, is_stored: bool, agenda: Agenda) -> bool:
 class Packer:
     """Makes the pages of a chunk of entries that can leave, added in their order."""
 
-    def __init__(self, ready: Ready, agenda: Agenda, mark: i64) -> None:
-        # Once this is durable, everything in it can be read back.
-        self.mark = mark
+    def __init__(self, ready: Ready, agenda: Agenda) -> None:
         # How many entries it was given.
         self.count: i64 = 0
         self._ready = ready
@@ -114,14 +112,12 @@ class Packer:
             self._logged.add_message(message, entry.redelivered, entry.delivery_count)
             message.holders -= 1
             return
-        log = self._agenda.log
         spilled = self._spilled
         if spilled is None:
             spilled = PageWriter(True)
             self._spilled = spilled
-        copy = log.append_spilled(message, self._ready.arrived_wall_ms(entry))
+        copy = self._agenda.log.append_spilled(message, self._ready.arrived_wall_ms(entry))
         spilled.add_message(copy, entry.redelivered, entry.delivery_count)
-        self.mark = log.gathered_mark
 
     def split(self) -> None:
         """Something stands here that is in no page: what follows begins another one."""

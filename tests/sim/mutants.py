@@ -21,6 +21,7 @@ from amqpd.channels.channel import Channel
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.session import Session
 from amqpd.queues.backlog import Backlog
+from amqpd.queues.chunk import Chunk
 from amqpd.queues.queue import Queue
 from amqpd.store.batch import BATCH_MAGIC, BatchHeader
 from amqpd.store.checkpoint import CheckpointBuilder
@@ -396,6 +397,18 @@ def read_before_durable(patches: Patches) -> None:
         return read_ahead
 
     patches.wrap(Backlog, "_read_ahead", make)
+
+
+@mutant("what leaves memory is read where it is not durable yet")
+def forget_mark(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def chill(self: Backlog, chunk: Chunk) -> None:
+            old(self, chunk)
+            chunk.mark = 0
+
+        return chill
+
+    patches.wrap(Backlog, "_chill", make)
 
 
 @mutant("what was on disk for want of memory keeps its place there")

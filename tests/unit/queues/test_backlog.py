@@ -323,6 +323,19 @@ def test_what_can_not_leave_among_what_can_keeps_its_place() -> None:
     assert [id_of(bench.pop()) for _ in range(count)] == list(range(1, count + 1))
 
 
+def test_what_was_moved_and_leaves_memory_is_not_read_before_its_new_place_is_durable() -> None:
+    bench = Bench(segment_bytes=20_000, others=0)
+    ids = make_deep(bench)
+    for segment in bench.log.segments[:-1]:
+        segment.is_leaving = True
+    assert move_leaving(bench.queue, 1 << 40)
+    bench.agenda.is_memory_short = True
+    assert bench.queue.ready.page_out(1 << 40)
+    assert resident_count(bench.queue) < len(ids)
+    assert [id_of(bench.pop()) for _ in ids] == ids
+    assert bench.agenda.notices == []
+
+
 def test_the_youngest_of_what_is_on_disk_only_leaves_a_segment_too() -> None:
     bench = Bench(segment_bytes=20_000)
     ids = bench.publish(HEAD_COUNT + 50)
