@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
-from pamqp import commands
+from pamqp import body, commands, frame, header
 
 from tests.chaos.client import Channel, Client, Content
 from tests.chaos.probe import Pace, Probe, measured
@@ -75,8 +75,14 @@ class Flood:
         self.sent_count = 0
         self.is_stopped = False
         self._client = client
-        frames = channel.publish_frames("", QUEUE, BODY, is_persistent=False)
-        self._chunk = frames * CHUNK_COUNT
+        # What has a time of its own stays in memory, and no other message fills it for long.
+        properties = commands.Basic.Properties(delivery_mode=1, expiration="3600000")
+        parts = (
+            commands.Basic.Publish(routing_key=QUEUE),
+            header.ContentHeader(body_size=len(BODY), properties=properties),
+            body.ContentBody(BODY),
+        )
+        self._chunk = b"".join(frame.marshal(part, channel.number) for part in parts) * CHUNK_COUNT
 
     @classmethod
     async def open(cls, host: str, port: int) -> Flood:

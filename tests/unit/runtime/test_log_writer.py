@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from amqpd.base.message import Message
+from amqpd.queues.agenda import Agenda
+from amqpd.queues.backlog import Backlog
 from amqpd.queues.chunk import Chunk, PageRead
+from amqpd.queues.ready import Ready
 from amqpd.runtime import log_writer
 from amqpd.runtime.log_writer import DiskEvents, LogWriter
 from amqpd.store.batch import Batch
@@ -214,7 +217,8 @@ def test_what_is_asked_for_while_the_reader_is_busy_is_read_together(bench: Benc
     assert batch is not None
     bench.writer.submit(batch)
     bench.reports.next()
-    first, *others = [PageRead(None, Chunk([], [page], 1)) for page in pages.finish()]  # type: ignore[arg-type]
+    backlog = Backlog(Ready(), Agenda(log))
+    first, *others = [PageRead(backlog, Chunk([], [page], 1)) for page in pages.finish()]
     gate = threading.Event()
     read = bench.disk.read_ranges
 
