@@ -29,6 +29,8 @@ from amqpd.cli.load.settings import Settings
 from amqpd.cli.load.usage import tree_usage
 
 STEP_COUNT = 10
+# The last of them are "at depth".
+DEEP_STEPS = 3
 SHALLOW_ROUNDS = 5
 # Queues whose order is checked when there are several.
 CHECKED_QUEUES = 10
@@ -97,9 +99,14 @@ class Depths:
         return f"{self.broker}: {self.scenario.title}"
 
     @property
+    def deep_rate(self) -> float:
+        """Published at depth: the last steps together, for a checkpoint falls into one and not into the next."""
+        return statistics.median(point.publish_rate for point in self.points[-DEEP_STEPS:])
+
+    @property
     def publish_share(self) -> float:
         """At depth, of the rate into an empty queue."""
-        return self.points[-1].publish_rate / self.empty_rate
+        return self.deep_rate / self.empty_rate
 
     @property
     def drain_share(self) -> float:
