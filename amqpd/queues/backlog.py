@@ -312,11 +312,11 @@ class Backlog:
                     lost_count += 1
                     lost_bytes += page.body_size(index)
                     self._ready.give_up(page, index)
-                elif page.is_spilled:
-                    moved = log.append_spilled(message, message.enqueued_ms)
-                    writer.add_message(moved, page.redelivered(index), page.delivery_count(message.message_id))
                 else:
-                    moved = log.append_move(self._ready.queue_id, message)
+                    if page.is_spilled:
+                        moved = log.append_spilled(message, message.enqueued_ms)
+                    else:
+                        moved = log.append_move(self._ready.queue_id, message)
                     writer.add_message(moved, page.redelivered(index), page.delivery_count(message.message_id))
             if page.is_spilled:
                 log.release_page(page)

@@ -16,6 +16,7 @@ def move_leaving(queue: Queue, position_max: i64) -> bool:
     What is on disk only has to be read first: it moves when it comes. Unacked messages are moved by who knows of them.
     """
     if not queue.is_stored:
+        # The log has of it only what left memory while that was short.
         return queue.ready.move_leaving()
     log = queue.agenda.log
     for entry in [*queue.ready.entries(), *queue.waiting.entries()]:

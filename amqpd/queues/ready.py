@@ -4,7 +4,7 @@
 `Ready` owns two runs: `_items`, the arrivals, and `_returned`, what was delivered and came back. Whatever comes back was
 once at the head, so every returned entry is older than every arrival that has not left yet. An entry that leaves from the
 middle (it expired) is settled where it stands and skipped later; when such places are the majority the runs are packed.
-A stored queue that gets deep goes on behind `_items` in a backlog (backlog.py), whose middle is on disk only.
+A queue that gets deep goes on behind `_items` in a backlog (backlog.py), most of which can be on disk only.
 Invariant: both runs grow by message_id; `count` is the number of entries that are ready, on disk or not.
 """
 

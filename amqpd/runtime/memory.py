@@ -38,9 +38,9 @@ def resident_bytes(root: Path = Path("/")) -> int:
 
 
 def give_back() -> None:
-    """Return what is free in the heap to the system, or the alarm would never end.
+    """Return what is free in the heap to the system, or it would seem used for ever.
 
-    glibc keeps freed memory; only worth its cost while the alarm is on.
+    glibc keeps freed memory; only worth its cost while memory is short.
     """
     import ctypes
 

@@ -1,7 +1,7 @@
 """Reading messages back from the log: pieces of segments, and no byte of a batch whose checksum does not hold.
 
 Owns which batches have been checked: each is once, when something of it is read for the first time. What is in a damaged
-batch comes back as zeros, which no message is made of. Does not own who wants what (queues/backlog.py), nor the thread.
+batch comes back as zeros, which no message is made of. Does not own what is read together (page_reader.py), nor the thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A run of messages of one queue that is on disk only: where they are, and what must be known without reading them.
 
 Owns the packed layout, its making, and turning the log's bytes back into messages. Does not own when a run goes to the
-disk or comes back (queues/backlog.py), nor the reading (log_reader.py). All of a page is in one segment. For each
+disk or comes back (queues/backlog.py), nor the reading (page_reader.py). All of a page is in one segment. For each
 message 14 bytes, little endian, in the order of message_id:
 
     id_delta(4) offset(4) body(4) meta(2)
