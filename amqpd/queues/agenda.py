@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 
 from mypy_extensions import i64
 
+from amqpd.base.notice import ERROR, INFO, WARNING, Notice
 from amqpd.base.timers import TimingWheel
 from amqpd.queues.backlog import Backlog
 from amqpd.queues.chunk import Depth, PageRead
@@ -52,11 +53,25 @@ class Agenda:
         self.is_memory_short = False
         # While memory or disk is short: the reason, as connection.blocked gives it.
         self.alarm_reason = ""
-        # Lines for the operator's log; the shell writes them, the core does not.
-        self.notices: list[str] = []
+        # For the operator's log; the shell writes it, the core does not.
+        self.notices: list[Notice] = []
 
     def notice(self, line: str) -> None:
-        self.notices.append(line)
+        """Worth knowing."""
+        self.notices.append(Notice(INFO, line))
+
+    def warn(self, line: str) -> None:
+        """Somebody should look at it: something is short, refused or dropped."""
+        self.notices.append(Notice(WARNING, line))
+
+    def alert(self, line: str) -> None:
+        """Something is damaged, or this program is wrong."""
+        self.notices.append(Notice(ERROR, line))
+
+    @property
+    def lines(self) -> list[str]:
+        """What has been said and not been taken, without the levels."""
+        return [notice.text for notice in self.notices]
 
     def drain_active(self) -> None:
         """Deliver whatever can be delivered now."""

@@ -12,9 +12,12 @@ import sys
 import time
 from typing import Final
 
+from amqpd.base.notice import ERROR, INFO, WARNING, Notice
+
 LINE_BYTES_MAX: Final = 2048
 NOTICES_PER_SECOND_MAX: Final = 200
 _CUT: Final = "..."
+LEVELS: Final = {INFO: logging.INFO, WARNING: logging.WARNING, ERROR: logging.ERROR}
 
 
 def escape(text: str) -> str:
@@ -84,19 +87,19 @@ class Notices:
         self._said_count = 0
         self._left_out_count = 0
 
-    def say(self, lines: list[str]) -> None:
+    def say(self, notices: list[Notice]) -> None:
         second = int(time.monotonic())
         if second != self._second:
             self.settle()
             self._second = second
             self._said_count = 0
-        for line in lines:
+        for notice in notices:
             if self._said_count >= NOTICES_PER_SECOND_MAX:
                 self._left_out_count += 1
                 continue
             self._said_count += 1
-            head, traceback = _split_traceback(line)
-            level = logging.ERROR if traceback else logging.INFO
+            head, traceback = _split_traceback(notice.text)
+            level = LEVELS[ERROR if traceback else notice.level]
             self._logger.log(level, "%s", head)
             for more in traceback:
                 self._logger.log(level, "    | %s", more)

@@ -37,7 +37,7 @@ def test_http_on_the_port_is_explained_in_the_log(broker: BrokerHarness) -> None
     client = broker.raw()
     client.send_bytes(b"GET / HTTP/1.1\r\n\r\n")
     assert client.is_closed
-    assert any("HTTP" in line for line in broker.broker.agenda.notices)
+    assert any("HTTP" in line for line in broker.broker.agenda.lines)
 
 
 def test_a_refused_login_with_the_capability_is_told_why(broker: BrokerHarness) -> None:

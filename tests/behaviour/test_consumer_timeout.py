@@ -436,13 +436,13 @@ def test_the_log_names_queue_consumer_and_channel_once_in_a_while(broker: Broker
     for body in b"a", b"b":
         client.publish("q", body)
     broker.advance(50_000)
-    (line,) = broker.broker.agenda.notices
+    (line,) = broker.broker.agenda.lines
     assert line == (
         "consumer 't' on channel 1 of 127.0.0.1:50000 user 'guest' has not settled a delivery of queue 'q' in vhost '/' "
         "within 1000 ms: it and 1 more of the channel are returned (timed out before: 0)"
     )
     broker.advance(20_000)
-    assert len(broker.broker.agenda.notices) == 2
+    assert len(broker.broker.agenda.lines) == 2
 
 
 def test_many_channels_that_hang_at_once_do_not_fill_the_log(broker: BrokerHarness, client: Client) -> None:
@@ -452,7 +452,7 @@ def test_many_channels_that_hang_at_once_do_not_fill_the_log(broker: BrokerHarne
         broker.connect().get("q")
     broker.advance(1000)
     assert ready_and_unacked(broker) == (20, 0)
-    (line,) = broker.broker.agenda.notices
+    (line,) = broker.broker.agenda.lines
     assert line.startswith("basic.get on channel 1 of")
 
 
@@ -493,5 +493,5 @@ def test_rabbitmqs_form_leaves_other_channels_of_the_connection_alone() -> None:
     client.call(2, new_method(commands.Channel.Open))
     broker.advance(1000)
     assert close_text(client) == CLOSES_AFTER_1000_MS
-    assert broker.broker.agenda.notices[-1].endswith("within 1000 ms: the channel is closed (timed out before: 0)")
+    assert broker.broker.agenda.lines[-1].endswith("within 1000 ms: the channel is closed (timed out before: 0)")
     assert isinstance(client.call(2, new_method(B.Qos)), B.QosOk)

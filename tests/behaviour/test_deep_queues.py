@@ -313,7 +313,7 @@ def test_a_read_that_fails_is_repeated(broker: BrokerHarness, client: Client, fa
     published = fill(client, 800)
     broker.failing_reads = failures
     assert bodies(drain(client)) == published
-    assert broker.broker.agenda.notices == []
+    assert broker.broker.agenda.lines == []
 
 
 def test_what_can_not_be_read_is_given_up_and_everything_else_is_served(broker: BrokerHarness, client: Client) -> None:
@@ -327,7 +327,7 @@ def test_what_can_not_be_read_is_given_up_and_everything_else_is_served(broker: 
     found = bodies(drain(client))
     # Its batch is what was damaged.
     assert found == published[:400] + published[420:]
-    notices = broker.broker.agenda.notices
+    notices = broker.broker.agenda.lines
     assert len(notices) == 20
     assert notices[0].startswith("queue 'q' in vhost '/' has lost a message: segment 1 is damaged at byte ")
     assert (message_count(client), live_counts(broker)) == (0, (0, 0))
@@ -340,7 +340,7 @@ def test_a_message_that_was_given_up_does_not_come_back(broker: BrokerHarness, c
     get_cold(client)
     client.get("q", no_ack=True)
     left = message_count(client)
-    assert len(broker.broker.agenda.notices) == CHUNK_COUNT
+    assert len(broker.broker.agenda.lines) == CHUNK_COUNT
     again = restarted(broker.batches, tmp_path, broker.now_ms, depth=DEPTH)
     assert bodies(drain(again.connect())) == published[800 - left :]
 

@@ -117,7 +117,7 @@ def test_a_checkpoint_says_nothing_of_it(broker: BrokerHarness, client: Client, 
     assert checkpoint is not None
     again = restarted(broker.batches, tmp_path, broker.now_ms, checkpoint)
     assert ready_bodies(again, queue_of(again)) == kept
-    assert again.broker.agenda.notices == []
+    assert again.broker.agenda.lines == []
     assert take_all(client) == published + kept
 
 
@@ -199,7 +199,7 @@ def test_messages_that_can_not_be_read_any_more_are_given_up(broker: BrokerHarne
     broker.failing_reads = 3
     found = take_all(client)
     assert found == [*published[: CHUNK_COUNT + 1], *published[2 * CHUNK_COUNT + 1 :]]
-    assert len(broker.broker.agenda.notices) == CHUNK_COUNT
+    assert len(broker.broker.agenda.lines) == CHUNK_COUNT
     assert live_count(broker) == 0
 
 

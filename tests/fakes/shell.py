@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from amqpd.base.notice import ERROR, INFO, WARNING, Notice
 from amqpd.runtime.logs import Notices
 from amqpd.runtime.turn import Turn
 
@@ -30,10 +31,20 @@ class FakeLoop:
 
 class FakeAgenda:
     def __init__(self) -> None:
-        self.notices: list[str] = []
+        self.notices: list[Notice] = []
 
     def notice(self, line: str) -> None:
-        self.notices.append(line)
+        self.notices.append(Notice(INFO, line))
+
+    def warn(self, line: str) -> None:
+        self.notices.append(Notice(WARNING, line))
+
+    def alert(self, line: str) -> None:
+        self.notices.append(Notice(ERROR, line))
+
+    @property
+    def lines(self) -> list[str]:
+        return [notice.text for notice in self.notices]
 
 
 class FakeConnection:

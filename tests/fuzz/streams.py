@@ -389,7 +389,7 @@ class Trial:
     def fault(self) -> str:
         """What of the last streams should not be; "" if all is well."""
         broker = self.harness.broker
-        for notice in broker.agenda.notices:
+        for notice in broker.agenda.lines:
             if "internal error" in notice or "INTERNAL_ERROR" in notice:
                 return notice
         broker.agenda.notices.clear()

@@ -166,14 +166,13 @@ class Node:
         self._reads += broker.take_reads()
         if broker.has_work:
             broker.go_on()
-        notices = broker.agenda.notices
-        if notices:
-            for line in notices:
+        if broker.agenda.notices:
+            for line in broker.agenda.lines:
                 if "internal error" in line:
                     raise Violation("BUG", line)
                 if "has lost a message" in line and self.on_loss is not None:
                     self.on_loss(line)
-            notices.clear()
+            broker.agenda.notices.clear()
 
     def on_loss(self, line: str) -> None:
         """A queue gives up a message that the disk does not have any more as it was written."""

@@ -97,11 +97,11 @@ def test_watermarks_are_in_the_batch_of_the_delivery(broker: BrokerHarness, clie
 def test_an_alarm_is_noted_once_and_its_end_too(broker: BrokerHarness) -> None:
     core = broker.broker
     core.unblock()
-    assert core.agenda.notices == []
+    assert core.agenda.lines == []
     core.block("low on disk")
     core.block("low on disk and memory")
     core.unblock()
-    assert core.agenda.notices == ["publishers are stopped: low on disk", "publishers go on"]
+    assert core.agenda.lines == ["publishers are stopped: low on disk", "publishers go on"]
     assert core.agenda.alarm_reason == ""
 
 

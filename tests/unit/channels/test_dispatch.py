@@ -38,7 +38,7 @@ def test_a_method_is_answered_with_its_ok_or_a_close(broker: BrokerHarness, clie
     name = method_class.name
     client.send(1, new_method(method_class))
     answers = [each.method for each in client.received]
-    assert not any("internal error" in notice for notice in broker.broker.agenda.notices)
+    assert not any("internal error" in notice for notice in broker.broker.agenda.lines)
     if name in SILENT:
         assert answers == []
     elif answers[0].name in ("Channel.Close", "Connection.Close"):

@@ -120,7 +120,7 @@ def test_frames_before_open_that_do_not_belong_there(
 def test_frames_on_an_open_connection_that_do_not_belong_there(client: Client, data: bytes, reply_code: int) -> None:
     client.send_bytes(data)
     assert [each.method.reply_code for each in client.received] == ([reply_code] if reply_code else [])
-    assert not any("internal error" in notice for notice in client.harness.broker.agenda.notices)
+    assert not any("internal error" in notice for notice in client.harness.broker.agenda.lines)
 
 
 def test_a_frame_may_be_as_large_as_agreed_and_not_larger(broker: BrokerHarness) -> None:
@@ -228,7 +228,7 @@ def test_a_loopback_user_may_not_come_from_elsewhere(broker: BrokerHarness) -> N
     client.send_bytes(PROTOCOL_HEADER)
     client.send(0, LOG_IN[0])
     assert client.connection.state == REFUSED
-    assert any("localhost" in notice for notice in broker.broker.agenda.notices)
+    assert any("localhost" in notice for notice in broker.broker.agenda.lines)
 
 
 def test_a_connection_describes_itself_to_people(client: Client) -> None:

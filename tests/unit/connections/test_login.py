@@ -58,8 +58,8 @@ def test_every_wrong_login_looks_the_same(
         if is_told
         else []
     )
-    assert any("refused" in notice for notice in broker.broker.agenda.notices)
-    assert not any("guest\0" in notice for notice in broker.broker.agenda.notices)
+    assert any("refused" in notice for notice in broker.broker.agenda.lines)
+    assert not any("guest\0" in notice for notice in broker.broker.agenda.lines)
 
 
 def test_an_unknown_mechanism_is_a_wrong_command(broker: BrokerHarness) -> None:

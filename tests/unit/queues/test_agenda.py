@@ -43,7 +43,7 @@ def test_a_notice_is_kept_for_the_shell() -> None:
     agenda = new_agenda()
     agenda.notice("one")
     agenda.notice("two")
-    assert agenda.notices == ["one", "two"]
+    assert agenda.lines == ["one", "two"]
 
 
 def test_what_becomes_active_is_delivered_in_the_same_turn(broker: BrokerHarness, client: Client) -> None:

@@ -210,7 +210,7 @@ def test_whatever_happens_nothing_is_lost_and_the_order_is_kept(
     for entry in out:
         queue.settle(entry)
     assert bench.live() == (0, 0, 0)
-    assert bench.agenda.notices == []
+    assert bench.agenda.lines == []
 
 
 @settings(max_examples=settings().max_examples // 20, deadline=None)
@@ -333,7 +333,7 @@ def test_what_was_moved_and_leaves_memory_is_not_read_before_its_new_place_is_du
     assert bench.queue.ready.page_out(1 << 40)
     assert resident_count(bench.queue) < len(ids)
     assert [id_of(bench.pop()) for _ in ids] == ids
-    assert bench.agenda.notices == []
+    assert bench.agenda.lines == []
 
 
 def test_the_youngest_of_what_is_on_disk_only_leaves_a_segment_too() -> None:
@@ -437,7 +437,7 @@ def test_a_read_that_fails_is_tried_again() -> None:
         read.backlog.arrived(read)
         assert read in bench.agenda.reads
     assert [id_of(bench.pop()) for _ in expected] == expected
-    assert bench.agenda.notices == []
+    assert bench.agenda.lines == []
 
 
 def test_what_can_not_be_read_is_given_up_with_a_notice_and_the_rest_goes_on() -> None:
@@ -453,8 +453,8 @@ def test_what_can_not_be_read_is_given_up_with_a_notice_and_the_rest_goes_on() -
     assert bench.queue.ready.count == len(expected) - lost
     assert bench.live()[0] == len(expected) - lost
     segment_number = read.pages[0].segment.number
-    assert len(bench.agenda.notices) == lost
-    assert bench.agenda.notices[0] == (
+    assert len(bench.agenda.lines) == lost
+    assert bench.agenda.lines[0] == (
         f"queue 'q1' in vhost '/' has lost a message: segment {segment_number} is damaged at byte "
         f"{read.pages[0].offset(0)}"
     )
@@ -483,7 +483,7 @@ def test_of_a_chunk_in_two_segments_each_loss_counts_once_however_often_it_is_re
         read.backlog.arrived(read)
     assert bench.queue.ready.count == count - lost
     assert bench.live()[0] == count - lost
-    assert len(bench.agenda.notices) == lost
+    assert len(bench.agenda.lines) == lost
 
 
 def test_a_queue_that_loses_the_last_of_it_is_empty() -> None:
@@ -560,7 +560,7 @@ def test_what_can_not_be_read_is_not_moved_for_ever() -> None:
     else:
         raise AssertionError("it is read again and again")
     assert (leaving.live_count, leaving.live_bytes) == (0, 0)
-    lost = len(bench.agenda.notices)
+    lost = len(bench.agenda.lines)
     assert 0 < lost < 4000
     assert bench.queue.ready.count == len(ids) - lost
     assert len([id_of(bench.pop()) for _ in range(len(ids) - lost)]) == len(ids) - lost

@@ -75,7 +75,7 @@ def test_the_oldest_goes_when_there_are_too_many_and_the_operator_hears_of_it() 
         window.note(b"%d" % number, -1, False)
     assert [window.has(b"%d" % number) for number in range(5)] == [False, False, True, True, True]
     assert window.evicted_count == 2
-    assert agenda.notices == [
+    assert agenda.lines == [
         "queue 'q' in vhost '/' had more than 3 deduplication ids within its window and forgets the oldest (1 so far)"
     ]
     assert DedupWindow("", 0, 1, IDS_MAX + 1, agenda).ids_max == IDS_MAX
@@ -90,7 +90,7 @@ def test_without_a_window_only_newer_ids_push_one_out() -> None:
     window.note(b"b", -1, False)
     window.note(b"c", -1, False)
     assert not window.has(b"a")
-    assert agenda.notices == []
+    assert agenda.lines == []
 
 
 def test_an_id_may_have_a_time_of_its_own() -> None:

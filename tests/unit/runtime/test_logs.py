@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 
+from amqpd.base.notice import ERROR, INFO, WARNING, Notice
 from amqpd.runtime.logs import LINE_BYTES_MAX, HumanFormatter, JsonFormatter, Notices, cut, escape
 
 HOSTILE = "%s{0}{x.__class__}\r\n\x1b[31m\x00\u202e"
@@ -76,16 +77,26 @@ def test_human_line_begins_with_time_and_level() -> None:
 
 def test_notices_beyond_the_bound_are_counted() -> None:
     said, lines = notices()
-    said.say([f"line {number}" for number in range(1000)])
+    said.say([Notice(INFO, f"line {number}") for number in range(1000)])
     said.settle()
     assert 200 <= len(lines) <= 401
     assert "more lines" in lines[-1]
 
 
+def test_a_notice_has_its_level_in_the_log() -> None:
+    said, _ = notices()
+    levels: list[int] = []
+    said._logger.addFilter(lambda record: levels.append(record.levelno) or True)
+    said.say([Notice(INFO, "a"), Notice(WARNING, "b"), Notice(ERROR, "c")])
+    assert levels == [logging.INFO, logging.WARNING, logging.ERROR]
+
+
 def test_only_our_own_traceback_may_break_a_notice_into_lines() -> None:
     said, lines = notices()
-    said.say(["peer 'x\nTraceback (most recent call last):\n  forged'"])
-    said.say(["internal error for 1.2.3.4:5:\nTraceback (most recent call last):\n  File x\nValueError: y\n"])
+    said.say([Notice(INFO, "peer 'x\nTraceback (most recent call last):\n  forged'")])
+    said.say(
+        [Notice(INFO, "internal error for 1.2.3.4:5:\nTraceback (most recent call last):\n  File x\nValueError: y\n")]
+    )
     assert lines[0].startswith("peer 'x\nTraceback")
     assert lines[1:] == [
         "internal error for 1.2.3.4:5",

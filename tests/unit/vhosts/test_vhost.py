@@ -192,7 +192,7 @@ def test_limits_hold_for_new_things_and_not_for_those_that_exist() -> None:
 def test_an_operator_hears_of_arguments_without_effect() -> None:
     vhost = new_vhost()
     declare_queue(vhost, arguments=encode_table({"x-mine": 1}))
-    assert "unknown argument 'x-mine'" in vhost._agenda.notices[0]
+    assert "unknown argument 'x-mine'" in vhost._agenda.lines[0]
 
 
 def test_a_refused_declare_leaves_nothing() -> None:
