@@ -14,7 +14,7 @@ It never waits, never reads a clock, never touches a socket, a file or a thread.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from mypy_extensions import i64
 
@@ -25,8 +25,10 @@ from amqpd.channels.commits import Commits
 from amqpd.channels.session import Session
 from amqpd.connections.connection import Connection
 from amqpd.connections.handshake import OPEN
-from amqpd.queues.agenda import Agenda
+from amqpd.queues.agenda import TURN_BUDGET, Agenda
 from amqpd.queues.chunk import Depth, PageRead
+from amqpd.queues.departure import DUE
+from amqpd.queues.queue import Queue
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
@@ -43,6 +45,11 @@ from amqpd.vhosts.vhost import VHost
 from amqpd.wire.outbox import Outbox
 
 SHUTDOWN_TEXT = "broker forced connection closure with reason 'shutdown'"
+# Departures of one queue before others have their turn, and what one costs, about.
+SENT_OFF_COUNT_MAX: Final = 64
+DEPARTURE_COST: Final = 1
+# With more than these of one queue, the last one goes first. Whoever brings many on purpose waits long before.
+DEPARTING_COUNT_MAX: Final = 16_384
 # Connections are looked at for heartbeats and deadlines this often.
 TICK_MS = 100
 
@@ -132,10 +139,12 @@ class Broker:
     @property
     def has_work(self) -> bool:
         """Taking output made room for more deliveries: call `go_on`."""
-        return len(self.agenda.active) > 0 or len(self._woken) > 0
+        agenda = self.agenda
+        return len(agenda.active) > 0 or len(self._woken) > 0 or len(agenda.departing) > 0
 
     def go_on(self) -> None:
         """Another turn without new input."""
+        self.agenda.budget = TURN_BUDGET
         self._finish()
 
     def _finish(self) -> None:
@@ -146,15 +155,40 @@ class Broker:
             self._resume_released()
 
     def _deliver_all(self) -> None:
-        """Consumers first, then dead letters; each may bring work for the other, so until there is none. No recursion."""
+        """Consumers first, then departures; each may bring work for the other, so until there is none. No recursion.
+
+        Or until the turn's budget is used up: the rest comes in the next one.
+        """
         agenda = self.agenda
         agenda.drain_active()
-        while len(agenda.dead_letters) > 0:
-            letters = agenda.dead_letters
-            agenda.dead_letters = []
-            for letter in letters:
-                self.vhosts[letter.entry.queue.vhost_name].dead_letters.deliver(letter)
+        while len(agenda.departing) > 0 and agenda.budget > 0:
+            departing = agenda.departing
+            agenda.departing = []
+            for queue in departing:
+                self._send_off(queue)
             agenda.drain_active()
+
+    def _send_off(self, queue: Queue) -> None:
+        """Some of what leaves this queue by itself, in its order: into wherever it belongs now, or held back."""
+        agenda = self.agenda
+        vhost = self.vhosts[queue.vhost_name]
+        departing = queue.departing
+        done: i64 = 0
+        while departing.count > 0 and done < SENT_OFF_COUNT_MAX and agenda.budget > 0:
+            # Breadth first, unless each brings more than one: then there would be no end to memory.
+            departure = departing.take() if departing.count < DEPARTING_COUNT_MAX else departing.take_last()
+            done += 1
+            agenda.budget -= DEPARTURE_COST
+            if departure.reason == DUE:
+                full = vhost.delays.release(departure.entry)
+            else:
+                full = vhost.dead_letters.send(departure)
+            if full is not None:
+                queue.hold_back(departure, full)
+        if departing.count > 0:
+            agenda.departing.append(queue)
+        else:
+            queue.is_departing = False
 
     def _resume_released(self) -> None:
         """Connections that were held or blocked go on with what they had sent meanwhile."""
@@ -176,6 +210,7 @@ class Broker:
         agenda = self.agenda
         agenda.monotonic_ms = monotonic_ms
         agenda.wall_ms = wall_ms
+        agenda.budget = TURN_BUDGET
         if agenda.wheel.count > 0:
             agenda.wheel.advance(monotonic_ms)
             self._finish()

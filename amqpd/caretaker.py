@@ -155,15 +155,14 @@ class Caretaker:
         return [queue for vhost in self._vhosts.values() for queue in vhost.all_queues()]
 
     def _unsettled(self) -> list[Entry]:
-        """What consumers have, or dead letters that nobody took: not in the order of any queue, but held."""
+        """What consumers have, and what queues have beside their order."""
         found: list[Entry] = []
         for connection in self._connections.values():
             for channel in connection.channels.values():
                 for entry in channel.unsettled():
                     if entry.queue.is_stored and not entry.queue.is_deleted:
                         found.append(entry)
-        for vhost in self._vhosts.values():
-            for letter in vhost.dead_letters.refused:
-                if letter.entry.queue.is_stored and not letter.entry.queue.is_deleted:
-                    found.append(letter.entry)
+        for queue in self._queues():
+            if queue.is_stored:
+                found.extend(queue.held_entries())
         return found

@@ -36,19 +36,16 @@ from amqpd.channels.tx import ACK, REJECT, REQUEUE, HeldPublish, HeldSettle, Tra
 from amqpd.channels.unacked import Unacked
 from amqpd.queues.back_off import FAILED, RETURNED
 from amqpd.queues.consumers import Consumer, SharedCredit
-from amqpd.queues.dead_letter import MAXLEN
-from amqpd.queues.dedup_id import check_dedup_id
-from amqpd.queues.delay import check_delay
 from amqpd.queues.entry import Entry
 from amqpd.queues.overflow import REJECT_PUBLISH_DLX
 from amqpd.queues.queue import Queue
-from amqpd.vhosts.deduplication import note_all, unseen
+from amqpd.vhosts.publish import first_time, put
 from amqpd.vhosts.routing import Route, find_route, split_route_key
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.frames import BASIC_ACK, BASIC_PUBLISH
 from amqpd.wire.hot_methods import send_basic_return
 from amqpd.wire.methods import encode_method, new_method
-from amqpd.wire.properties import NEEDS_A_LOOK, check_header, is_persistent, peek, read_delivery_mode
+from amqpd.wire.properties import NEEDS_A_LOOK, check_header, peek, read_delivery_mode
 
 CONTENT_NONE: Final = 0
 CONTENT_HEADER: Final = 1
@@ -199,59 +196,38 @@ class Channel:
             route = self._find_route(None, [])
         elif not route.by_key_only:
             route = self._find_route(None, [])
-        self._publish(route, self._route_key, header, body, -1, (self._flags & MANDATORY) != 0, 0)
+        self._publish(route, self._route_key, header, body, -1, (self._flags & MANDATORY) != 0)
 
     def _publish(
-        self, route: Route, route_key: bytes, header: bytes, body: bytes, ttl_ms: i64, mandatory: bool, mark: i64
+        self, route: Route, route_key: bytes, header: bytes, body: bytes, ttl_ms: i64, mandatory: bool
     ) -> bool:
-        """Into every queue of the route, and into the log once if it must survive. False if some queue refused.
-
-        The confirm waits for the message itself, and for `mark`.
-        """
+        """Into every queue of the route, and a confirm for it. False if none has it, and the publisher is told so."""
         log = self._log
-        if self._agenda.alarm_reason != "" and self._is_nacked_by_alarm():
+        agenda = self._agenda
+        if agenda.alarm_reason != "" and self._is_nacked_by_alarm():
             return False
         message = Message(log.next_message_id(), route_key, header, body)
         message.ttl_ms = ttl_ms
-        if route.may_be_refused and self._is_refused(route, message):
+        mark = put(route, message, agenda)
+        if mark < 0:
+            self._refused(route, message)
             return False
-        if len(route.stored_ids) > 0 and is_persistent(header):
-            log.append_message(message, route.stored_ids, self._agenda.wall_ms)
-            mark = log.mark
-            if log.pending_bytes > self._log_pending_bytes_max:
-                # The disk can't follow: this publisher waits for it, or memory would fill.
-                self.session.hold_until(mark)
-        queue = route.only
-        if queue is not None:
-            queue.publish(message)
-        else:
-            queues = route.queues
-            if len(queues) == 0:
-                if mandatory:
-                    send_basic_return(self.outbox, self.number, 312, b"NO_ROUTE", route_key, header, body)
-            else:
-                for each in queues:
-                    each.publish(message)
+        if mark > 0 and log.pending_bytes > self._log_pending_bytes_max:
+            # The disk can't follow: this publisher waits for it, or memory would fill.
+            self.session.hold_until(mark)
+        if mandatory and route.only is None and len(route.queues) == 0 and not route.is_duplicate:
+            send_basic_return(self.outbox, self.number, 312, b"NO_ROUTE", route_key, header, body)
         confirms = self.confirms
         if confirms is not None:
             confirms.published(mark)
-        if self._agenda.alarm_reason != "":
+        if agenda.alarm_reason != "":
             self.session.block()
         return True
 
-    def publish_inspected(self, route: Route, route_key: bytes, body: bytes, seen: Inspected, mandatory: bool) -> None:
+    def publish_inspected(self, route: Route, route_key: bytes, body: bytes, seen: Inspected, mandatory: bool) -> bool:
+        """As `_publish`, for what had to be looked at. Raises PreconditionFailed for a dedup id that is none."""
         header = header_to_keep(seen, route)
-        if not route.deduplicates:
-            self._publish(route, route_key, header, body, seen.ttl_ms, mandatory, 0)
-            return
-        route = unseen(route, seen.headers)
-        mark: i64 = 0
-        if route.is_duplicate:
-            # The confirm is a promise for the first one too, which may be on its way to the disk.
-            mark = self._log.gathered_mark
-            mandatory = False
-        if self._publish(route, route_key, header, body, seen.ttl_ms, mandatory, mark):
-            note_all(route, header)
+        return self._publish(first_time(route, seen.headers), route_key, header, body, seen.ttl_ms, mandatory)
 
     def _is_nacked_by_alarm(self) -> bool:
         """Memory or disk is short, and who waits for a confirm need not wait until it is not."""
@@ -260,17 +236,13 @@ class Channel:
         self.confirms.refused()
         return True
 
-    def _is_refused(self, route: Route, message: Message) -> bool:
-        """Some queue is full and says so: then none keeps the message, and the publisher is told by basic.nack."""
-        refusing = [queue for queue in route.queues if queue.refuses(len(message.body))]
-        if len(refusing) == 0:
-            return False
-        for queue in refusing:
-            if queue.options.overflow == REJECT_PUBLISH_DLX and queue.options.dead_letter_exchange is not None:
-                self.session.vhost.dead_letters.publish(queue, message, MAXLEN, None)
+    def _refused(self, route: Route, message: Message) -> None:
+        """Some queue is full and says so: the publisher is told by basic.nack."""
+        for queue in route.queues:
+            if queue.options.overflow == REJECT_PUBLISH_DLX and queue.refuses(len(message.body)):
+                self.session.vhost.dead_letters.send_refused(queue, message)
         if self.confirms is not None:
             self.confirms.refused()
-        return True
 
     def _publish_with_care(self, header: bytes, body: bytes) -> None:
         """Whatever has a property that the broker acts on, and everything inside a transaction."""
@@ -286,8 +258,6 @@ class Channel:
             return
         if len(seen.extra_routing_keys) > 0 or route is None or route.is_stale or not route.by_key_only:
             route = self._find_route(seen.headers, seen.extra_routing_keys)
-        if route.deduplicates:
-            check_dedup_id(seen.headers)
         self.publish_inspected(route, self._route_key, body, seen, mandatory)
 
     def _find_route(self, headers: FieldTable | None, extra_routing_keys: list[str]) -> Route:
@@ -299,8 +269,6 @@ class Channel:
         if route is None or not route.by_key_only:
             exchange_name, routing_key = split_route_key(route_key)
             route = find_route(vhost, exchange_name, [routing_key, *extra_routing_keys], headers, self._header)
-            if route.is_delayed:
-                check_delay(headers)
             if not is_own:
                 vhost.routes.put(route_key, route)
         if not is_own:

@@ -140,7 +140,7 @@ def on_queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
     # Idempotent, as RabbitMQ's: a missing queue held 0 messages.
     if name in vhost.queues:
         queue: Queue = vhost.find_queue(name, session.number)
-        if method.if_empty and queue.ready.count + queue.waiting.count > 0:
+        if method.if_empty and not queue.is_empty:
             raise PreconditionFailed(f"{queue_in(name, vhost.name)} not empty")
         if method.if_unused and len(queue.consumers.all) > 0:
             raise PreconditionFailed(f"{queue_in(name, vhost.name)} in use")

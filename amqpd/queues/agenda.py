@@ -5,7 +5,7 @@ Owns the lists of queues that wait for the end of the turn, and of reads that th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
@@ -13,12 +13,14 @@ from amqpd.base.notice import ERROR, INFO, WARNING, Notice
 from amqpd.base.timers import TimingWheel
 from amqpd.queues.backlog import Backlog
 from amqpd.queues.chunk import Depth, PageRead
-from amqpd.queues.dead_letter import DeadLetter
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.log import Log
 
 if TYPE_CHECKING:
     from amqpd.queues.queue import Queue
+
+# Units of about a microsecond of compiled work.
+TURN_BUDGET: Final = 2000
 
 
 @final
@@ -32,8 +34,10 @@ class Agenda:
         self.active: list[Queue] = []
         # Durable queues whose delivered-up-to watermark moved since the last batch.
         self.moved: list[Queue] = []
-        # Messages that left their queues by themselves, to be routed before the turn ends.
-        self.dead_letters: list[DeadLetter] = []
+        # Queues that messages leave by themselves, to be routed before the turn ends, or in the next ones if they are many.
+        self.departing: list[Queue] = []
+        # How much work this turn may still do; what can wait until the next one does when it is used up.
+        self.budget: i64 = TURN_BUDGET
         # What deep queues want back from the log; the shell reads it.
         self.reads: list[PageRead] = []
         # Who wants to read what the disk does not have yet.

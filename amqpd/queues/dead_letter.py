@@ -7,7 +7,7 @@ client sent keeps its bytes. Does not own where a dead letter goes (vhosts/dead_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import Final
 
 from librt.strings import BytesWriter, write_i32_be, write_i64_be
 from mypy_extensions import i32, i64
@@ -15,24 +15,12 @@ from mypy_extensions import i32, i64
 from amqpd.wire.field_table import EMPTY_TABLE, FieldTable, with_entry, with_value, without
 from amqpd.wire.properties import expiration, headers, with_headers, without_expiration
 
-if TYPE_CHECKING:
-    from amqpd.queues.entry import Entry
-
 REJECTED: Final = "rejected"
 EXPIRED: Final = "expired"
 MAXLEN: Final = "maxlen"
 DELIVERY_LIMIT: Final = "delivery_limit"
 
 X_DEATH: Final = "x-death"
-
-
-@final
-class DeadLetter:
-    """A message on its way out of a queue; the log still has it there."""
-
-    def __init__(self, entry: Entry, reason: str) -> None:
-        self.entry = entry
-        self.reason = reason
 
 
 def deaths(table: FieldTable | None) -> list[FieldTable]:

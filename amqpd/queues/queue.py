@@ -4,8 +4,14 @@ Owns which messages are ready, how many are unacked, and the log records that te
 permissions or equivalence (vhosts), what a delivery looks like (consumers), the order of leaving (order, ready, priorities),
 restarts (restart), new options (new_options), nor the verdicts on length (overflow) and age (expiry): it acts on them. A
 plain queue pays one look at a flag for all of that.
-Dead letters are only noted here, on the agenda; until the end of the turn, when the vhost routes them, they are neither
-ready nor unacked, and the log still has them in this queue.
+What a queue holds is in one of these states, and every verb goes by this list:
+
+    ready      in `ready`      delivered, counted, limited, purged
+    unacked    with a channel  counted; comes back or is settled
+    held back  in `waiting` (for its next try) or `refused` (a dead letter whose target is full): limited and purged like
+               what is ready, not counted as ready, and an `is_empty` queue has none
+    parked     in `parked`     something went wrong with this one message: kept for a person to look at; purged, not limited
+    departing  in `departing`  on its way out, at the latest some turns later; the log still has it here
 """
 
 from __future__ import annotations
@@ -20,14 +26,16 @@ from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.back_off import RETURNED
 from amqpd.queues.backlog import Getter
 from amqpd.queues.consumers import Consumer, Consumers
-from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, DeadLetter
+from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED
 from amqpd.queues.dedup_window import DedupWindow, window_of
+from amqpd.queues.departure import DUE, Departure, DepartureLine
 from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import HeadTimer, expire_overdue, forget_head, note_deadline, set_deadline, time_to_stay_ms
 from amqpd.queues.measured import MeasuredReady
 from amqpd.queues.order import new_order
 from amqpd.queues.overflow import DROP_HEAD, is_too_long
 from amqpd.queues.ready import ReadyOrder
+from amqpd.queues.refused import Refused
 from amqpd.queues.retime import retime_unacked
 from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
@@ -66,6 +74,14 @@ class Queue:
         self.unacked_count: i64 = 0
         # What came back and waits for its next try.
         self.waiting = Waiting(agenda)
+        # Dead letters whose target has no room for them.
+        self.refused = Refused(self)
+        self.dropped_letter_count: i64 = 0
+        # What something went wrong with.
+        self.parked: list[Entry] = []
+        # What leaves by itself, to be routed by the vhost, and whether the agenda knows.
+        self.departing = DepartureLine()
+        self.is_departing = False
         # Deliveries that a consumer timeout has brought back.
         self.lapsed_count: i64 = 0
         self.is_active = False
@@ -102,14 +118,20 @@ class Queue:
         else:
             self._append_by_rules(entry)
 
-    def refuses(self, size_bytes: i64, coming: i64 = 0) -> bool:
-        """x-overflow reject-publish: True if a message of this size may not come in now, or after `coming` others."""
+    def refuses(self, size_bytes: i64, coming: i64 = 0, coming_bytes: i64 = 0) -> bool:
+        """x-overflow reject-publish: True if a message of this size may not come in now.
+
+        Or not after `coming` others, with bodies of `coming_bytes`.
+        """
+        return self.options.refuses and self._is_too_long(coming + 1, coming_bytes + size_bytes)
+
+    def _is_too_long(self, coming: i64, coming_bytes: i64) -> bool:
         options = self.options
-        if not options.refuses:
-            return False
+        waiting = self.waiting
+        refused = self.refused
         return is_too_long(
-            self.ready.count + coming + 1,
-            self._ready_bytes() + size_bytes,
+            self.ready.count + waiting.count + refused.count + coming,
+            self._ready_bytes() + waiting.body_bytes + refused.body_bytes + coming_bytes,
             options.max_length,
             options.max_length_bytes,
         )
@@ -129,16 +151,35 @@ class Queue:
 
     def drop_surplus(self) -> None:
         """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen."""
-        options = self.options
-        if options.overflow != DROP_HEAD:
+        if self.options.overflow != DROP_HEAD:
             return
-        while self.ready.count > 0 and is_too_long(
-            self.ready.count, self._ready_bytes(), options.max_length, options.max_length_bytes
-        ):
-            if self.ready.is_surplus_waiting():
+        while self._is_too_long(0, 0):
+            if self.refused.count > 0:
+                # Nobody has room for it, and we have not either.
+                self._finish(self.refused.take_oldest().entry)
+                self._letter_dropped()
+            elif self._is_surplus_held():
+                self.leave(self.waiting.take_longest(), MAXLEN)
+            elif self.ready.count == 0 or self.ready.is_surplus_waiting():
                 # It leaves when it is in memory.
                 return
-            self.leave(self.ready.pop_surplus(), MAXLEN)
+            else:
+                self.leave(self.ready.pop_surplus(), MAXLEN)
+
+    def _is_surplus_held(self) -> bool:
+        """Does the surplus begin with what waits for its next try, as the older part of the queue?"""
+        if self.waiting.count == 0:
+            return False
+        oldest = self.ready.oldest()
+        return oldest is None or self.waiting.longest_id() < oldest.message.message_id
+
+    def _letter_dropped(self) -> None:
+        self.dropped_letter_count += 1
+        if self.dropped_letter_count % 10_000 == 1:
+            self.agenda.warn(
+                f"queue '{self.name}' in vhost '{self.vhost_name}' is full, and so is where its dead letters go: "
+                f"{int(self.dropped_letter_count)} of them dropped so far"
+            )
 
     def _ready_bytes(self) -> i64:
         ready = self.ready
@@ -349,17 +390,33 @@ class Queue:
         self._finish(entry)
 
     def leave(self, entry: Entry, reason: str) -> None:
-        """Out of the queue: into the void, or as a dead letter at the end of this turn."""
-        if self.options.dead_letter_exchange is None or self.is_deleted:
+        """Out of the queue: into the void, or to where the vhost routes it at the end of this turn."""
+        options = self.options
+        if self.is_deleted or (options.dead_letter_exchange is None and not options.is_delay):
             self._finish(entry)
             return
         entry.is_settled = True
         if entry.is_timed:
             self.agenda.wheel.done()
-        self.agenda.dead_letters.append(DeadLetter(entry, reason))
+        self.depart(Departure(entry, DUE if options.is_delay else reason))
+
+    def depart(self, departure: Departure) -> None:
+        self.departing.add(departure)
+        if not self.is_departing:
+            self.is_departing = True
+            self.agenda.departing.append(self)
+
+    def hold_back(self, departure: Departure, target: Queue) -> None:
+        """It could not leave, for `target` has no room."""
+        if self.is_deleted:
+            self._finish(departure.entry)
+            return
+        self.refused.add(departure, target)
+        if not self.is_plain:
+            self.drop_surplus()
 
     def bury(self, entry: Entry) -> None:
-        """A dead letter has arrived wherever it goes, or nowhere: the log may forget it here."""
+        """What departed has arrived wherever it goes, or nowhere: the log may forget it here."""
         self._log_settle(entry)
         if entry.is_timed:
             entry.message = NOTHING
@@ -380,12 +437,25 @@ class Queue:
 
     # The whole queue
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is here that a delete would lose, but for what is unacked (RabbitMQ's if-empty)."""
+        held_count = self.waiting.count + self.refused.count + len(self.parked) + self.departing.count
+        return self.ready.count + held_count == 0
+
     def purge(self) -> int:
-        """Settle every message that is ready or waits; unacked ones stay. Returns how many there were."""
+        """Settle every message that is ready, held back or parked; unacked ones stay. Returns how many there were."""
         return self._empty()
 
+    def held_entries(self) -> list[Entry]:
+        """Whatever is neither ready nor unacked, nor waits for its next try: a checkpoint and moves ask."""
+        found = self.refused.entries()
+        found.extend(self.parked)
+        found.extend(self.departing.entries())
+        return found
+
     def delete(self) -> int:
-        """Drop everything and cancel all consumers. Returns how many messages were ready or waited.
+        """Drop everything and cancel all consumers. Returns how many messages that were; what departs is not among them.
 
         No settle is logged: once the definition is gone, recovery drops what belonged to this queue_id. What the log
         segments hold for it is given back here.
@@ -402,14 +472,17 @@ class Queue:
         return count
 
     def _empty(self) -> int:
-        """Everything that is ready or waits is done with, in memory or not."""
+        """Everything that is ready, held back or parked is done with, in memory or not."""
         count: i64 = self.ready.count
         entries = self.ready.entries()
         pages = self.ready.pages()
         self.ready.clear()
-        for each in self.waiting.clear():
-            entries.append(each.entry)
-            count += 1
+        held = [each.entry for each in self.waiting.clear()]
+        held.extend(self.refused.clear())
+        held.extend(self.parked)
+        self.parked = []
+        count += len(held)
+        entries.extend(held)
         for entry in entries:
             self._finish(entry)
         for page in pages:

@@ -2,7 +2,7 @@
 
     find_route    an exchange that has seen the message leads nowhere; one that has not asks for a note
     unseen        queues that have seen it are left out of the route; those that have not ask for a note
-    publish       into what is left, if no queue refuses
+    put           into what is left, if no queue refuses (publish.py)
     note_all      only then, and in the same batch of the log
 
 Looked at are messages when they come from a client, or from waiting for their x-delay: their first arrival. Dead letters and requeued
@@ -59,8 +59,7 @@ def unseen(route: Route, table: FieldTable | None) -> Route:
             notes.append(note)
         queues.append(queue)
     found = Route(route.exchange, route.routing_key, queues, False)
-    found.notes = notes
-    found.is_duplicate = is_duplicate
+    found.note(notes, is_duplicate)
     return found
 
 

@@ -16,7 +16,7 @@ from mypy_extensions import i64
 from amqpd.base.errors import NotFound
 from amqpd.exchanges.exchange import Exchange
 from amqpd.queues.dedup_window import Note
-from amqpd.queues.delay import delay_ms
+from amqpd.queues.delay import check_delay, delay_ms
 from amqpd.queues.queue import Queue
 from amqpd.store.record import queue_id_bytes
 from amqpd.wire.field_table import FieldTable
@@ -51,13 +51,20 @@ class Route:
         # What exchanges and queues on the way will remember of this very message, and whether some have seen it before.
         self.notes: list[Note] = []
         self.is_duplicate = False
+        # True if either says something.
+        self.is_noted = False
         self.has_windows = len([queue for queue in queues if queue.dedup is not None]) > 0
         self.is_stale = False
 
     @property
     def deduplicates(self) -> bool:
         """True if a message with headers must be looked at before it is published by this route."""
-        return self.has_windows or self.is_duplicate or len(self.notes) > 0
+        return self.has_windows or self.is_noted
+
+    def note(self, notes: list[Note], is_duplicate: bool) -> None:
+        self.notes = notes
+        self.is_duplicate = is_duplicate
+        self.is_noted = is_duplicate or len(notes) > 0
 
 
 @final
@@ -120,7 +127,8 @@ def find_route(
     """Walk from one exchange; several routing keys (CC, BCC) share the walk. Raises NotFound for a missing exchange.
 
     `header` is the content header, for exchanges that look at properties; `headers` are the headers in it.
-    `is_first_time`: exchanges that deduplicate have a say, which they have not in where a dead letter goes.
+    `is_first_time`: exchanges that deduplicate have a say, which they have not in where a dead letter goes; and raises
+    PreconditionFailed for an x-delay that can't be honoured, which a message that was taken once may keep.
     """
     exchange = vhost.exchanges.get(exchange_name)
     if exchange is None:
@@ -135,8 +143,7 @@ def find_route(
             _walk(vhost, exchange, routing_key, found)
     route = Route(exchange, routing_keys[0], list(found.queues.values()), found.by_key_only)
     if not found.by_key_only:
-        route.notes = found.notes
-        route.is_duplicate = found.is_duplicate
+        route.note(found.notes, found.is_duplicate)
     return route
 
 
@@ -163,6 +170,8 @@ def _walk(vhost: VHost, start: Exchange, routing_key: str, found: _Found) -> Non
     while len(todo) > 0:
         exchange = todo.pop()
         found.by_key_only = found.by_key_only and exchange.by_key_only and not exchange.delays
+        if exchange.delays and found.is_first_time:
+            check_delay(headers)
         if exchange.delays and delay_ms(headers) > 0:
             waiting = vhost.delays.queue_for(exchange)
             found.queues[waiting.name] = waiting
