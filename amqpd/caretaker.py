@@ -159,7 +159,7 @@ class Caretaker:
         found: list[Entry] = []
         for connection in self._connections.values():
             for channel in connection.channels.values():
-                for entry in channel.unsettled():
+                for entry in channel.unacked.entries():
                     if entry.queue.is_stored and not entry.queue.is_deleted:
                         found.append(entry)
         for queue in self._queues():

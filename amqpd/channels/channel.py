@@ -389,38 +389,20 @@ class Channel:
     # Transactions
 
     def _hold_settles(self, delivery_tag: i64, multiple: bool, verdict: i64) -> None:
+        """AMQP 0-9-1 tx: acknowledgements take effect at the commit; until then what they are about stays unacked."""
         transaction = self.transaction
         assert transaction is not None
         unacked = self.unacked
-        if not multiple:
-            tags = [int(delivery_tag)]
-        else:
-            if delivery_tag != 0:
-                self._check_tag(delivery_tag)
-            tags = unacked.tags_through(delivery_tag if delivery_tag != 0 else self.next_delivery_tag)
-        for tag in tags:
-            entry = unacked.take(tag)
-            if entry is None:
-                self._check_late(tag)
-            else:
-                transaction.hold_settle(HeldSettle(tag, entry, verdict))
-
-    def rollback(self) -> None:
-        transaction = self.transaction
-        assert transaction is not None
-        settles = transaction.settles
-        transaction.clear()
-        for settle in settles:
-            self.unacked.put_back(settle.delivery_tag, settle.entry)
-            # Its lease may have been come across meanwhile, and taken for done.
-            self.leases.begin_for(settle.delivery_tag, settle.entry)
-
-    def unsettled(self) -> list[Entry]:
-        """Every message that this channel has and some queue still counts as unacked."""
-        found = self.unacked.entries()
-        if self.transaction is not None:
-            found.extend([settle.entry for settle in self.transaction.settles])
-        return found
+        if delivery_tag != 0 or not multiple:
+            entry = unacked.find(delivery_tag)
+            if entry is None or entry.is_held:
+                self._check_late(delivery_tag)
+                return
+            if not multiple:
+                transaction.hold_settle(HeldSettle(delivery_tag, entry, verdict))
+                return
+        for tag, entry in unacked.free_through(delivery_tag if delivery_tag != 0 else unacked.last_tag()):
+            transaction.hold_settle(HeldSettle(tag, entry, verdict))
 
     # Consumers
 
@@ -451,7 +433,7 @@ class Channel:
     def release(self) -> None:
         """Second step: everything unacked goes back to its place, and nothing more is confirmed."""
         if self.transaction is not None:
-            self.rollback()
+            self.transaction.clear()
             self.transaction = None
         for entry in self.unacked.take_all():
             self.give_back(entry)

@@ -188,7 +188,14 @@ class Leases:
 def lapse_leases(channel: Channel, now_ms: i64) -> PreconditionFailed | None:
     """Give back what was not settled in time; or the error that the channel is to be closed with."""
     leases = channel.leases
-    due = leases.take_due(now_ms)
+    due: list[tuple[int, int]] = []
+    for tag, timeout_ms in leases.take_due(now_ms):
+        found = channel.unacked.find(tag)
+        if found is not None and found.is_held:
+            # A transaction has its ack: the time begins anew, for it may be rolled back.
+            leases.begin(tag, timeout_ms)
+        elif found is not None:
+            due.append((tag, timeout_ms))
     if len(due) == 0:
         return None
     tag, timeout_ms = due[0]

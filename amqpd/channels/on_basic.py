@@ -193,7 +193,10 @@ def on_basic_recover(channel: Channel, requeue: bool, is_async: bool) -> None:
 
     RabbitMQ refuses requeue=false with 540; the specification and LavinMQ have both.
     """
-    for entry in channel.unacked.take_all():
+    unacked = channel.unacked
+    # What a transaction holds is settled, or not, by that.
+    for tag, entry in unacked.free_through(unacked.last_tag()):
+        unacked.take(tag)
         consumer = entry.consumer
         if requeue or consumer is None or consumer.consumer_tag not in channel.consumers:
             channel.give_back(entry)

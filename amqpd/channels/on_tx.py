@@ -36,7 +36,7 @@ def on_tx_commit(channel: Channel) -> None:
 def on_tx_rollback(channel: Channel) -> None:
     if channel.transaction is None:
         raise PreconditionFailed("channel is not transactional")
-    channel.rollback()
+    channel.transaction.clear()
     channel.session.reply(channel.number, encode_method(new_method(commands.Tx.RollbackOk)))
 
 
@@ -47,14 +47,14 @@ def _commit(channel: Channel) -> None:
     publishes = transaction.publishes
     routes = [_route_at_commit(vhost, publish) for publish in publishes]
     _check_room(publishes, routes)
-    settles = transaction.settles
-    transaction.clear()
+    settles = transaction.clear()
     for publish, route in zip(publishes, routes, strict=True):
         if is_overtaken(route):
             route = _route_at_commit(vhost, publish)
         is_taken = channel.publish_inspected(route, publish.route_key, publish.body, publish.seen, publish.mandatory)
         assert is_taken, "there was room for all of it"
     for settle in settles:
+        channel.unacked.take(settle.delivery_tag)
         if settle.verdict == ACK:
             channel.give_credit_back(settle.entry)
             settle.entry.queue.settle(settle.entry)

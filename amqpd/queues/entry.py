@@ -36,6 +36,8 @@ class Entry(Timer):
         self.redelivered = False
         self.is_ready = False
         self.is_settled = False
+        # Unacked, and a transaction that is not committed yet has its ack, nack or reject.
+        self.is_held = False
         # True while it stands in the timing wheel.
         self.is_timed = False
 

@@ -42,5 +42,5 @@ def _held(broker: Broker) -> list[Message]:
                 entries += queue.ready.entries() + queue.waiting.entries() + queue.held_entries()
     for connection in broker.connections.values():
         for channel in connection.channels.values():
-            entries += [entry for entry in channel.unsettled() if entry.queue.is_stored]
+            entries += [entry for entry in channel.unacked.entries() if entry.queue.is_stored]
     return [entry.message for entry in entries]
