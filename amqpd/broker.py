@@ -81,6 +81,7 @@ class Broker:
         self._commits = Commits(log.mark - 1)
         self._woken: list[Outbox] = []
         self._released: list[Session] = []
+        self._resting: list[Session] = []
         self._connection_count: i64 = 0
         self._ticked_ms: i64 = 0
         is_damaged = len(recovered.report.damage) > 0
@@ -110,6 +111,7 @@ class Broker:
             self.agenda,
             self._commits,
             self._released,
+            self._resting,
         )
 
     def receive(self, connection: Connection, data: bytes) -> None:
@@ -140,19 +142,43 @@ class Broker:
     def has_work(self) -> bool:
         """Taking output made room for more deliveries: call `go_on`."""
         agenda = self.agenda
-        return len(agenda.active) > 0 or len(self._woken) > 0 or len(agenda.departing) > 0
+        return (
+            len(agenda.active) > 0
+            or len(self._woken) > 0
+            or len(agenda.departing) > 0
+            or len(self._resting) > 0
+            or len(self._released) > 0
+            or agenda.works.count > 0
+        )
 
     def go_on(self) -> None:
-        """Another turn without new input."""
-        self.agenda.budget = TURN_BUDGET
+        """Another turn without new input: half of it for what is left to do, half for what is left to hear."""
+        agenda = self.agenda
+        agenda.budget = TURN_BUDGET // 2
+        agenda.works.go_on()
+        self._deliver_all()
+        agenda.budget = TURN_BUDGET // 2
+        if len(self._resting) > 0:
+            self._end_rests()
         self._finish()
+
+    def _end_rests(self) -> None:
+        """Whoever rests longest goes on first, for as long as there is anything left of the turn."""
+        resting = self._resting[:]
+        self._resting.clear()
+        at: i64 = 0
+        while at < len(resting) and self.agenda.budget > 0:
+            resting[at].end_rest()
+            at += 1
+            self._resume_released()
+        # Before those that began to rest meanwhile.
+        self._resting[:0] = resting[at:]
 
     def _finish(self) -> None:
         """End of every entry: deliver what can be delivered, confirm what waits for nothing."""
         self._deliver_all()
         self._commits.pay_fresh()
-        if len(self._released) > 0:
-            self._resume_released()
+        self._resume_released()
 
     def _deliver_all(self) -> None:
         """Consumers first, then departures; each may bring work for the other, so until there is none. No recursion.

@@ -159,10 +159,14 @@ class Caretaker:
         found: list[Entry] = []
         for connection in self._connections.values():
             for channel in connection.channels.values():
-                for entry in channel.unacked.entries():
-                    if entry.queue.is_stored and not entry.queue.is_deleted:
-                        found.append(entry)
+                self._add_stored(channel.unacked.entries(), found)
+        self._add_stored(self._agenda.works.entries(), found)
         for queue in self._queues():
             if queue.is_stored:
                 found.extend(queue.held_entries())
         return found
+
+    def _add_stored(self, entries: list[Entry], found: list[Entry]) -> None:
+        for entry in entries:
+            if entry.queue.is_stored and not entry.queue.is_deleted:
+                found.append(entry)

@@ -32,7 +32,8 @@ from amqpd.channels.consumer import ChannelConsumer
 from amqpd.channels.leases import Leases
 from amqpd.channels.publishing import Inspected, header_to_keep, inspect
 from amqpd.channels.session import Session
-from amqpd.channels.tx import ACK, REJECT, REQUEUE, HeldPublish, HeldSettle, Transaction
+from amqpd.channels.settling import ACK, GIVE_BACK, REJECT, REQUEUE, settle_all
+from amqpd.channels.tx import HeldPublish, HeldSettle, Transaction
 from amqpd.channels.unacked import Unacked
 from amqpd.queues.back_off import FAILED, RETURNED
 from amqpd.queues.consumers import Consumer, SharedCredit
@@ -217,11 +218,15 @@ class Channel:
             self.session.hold_until(mark)
         if mandatory and route.only is None and len(route.queues) == 0 and not route.is_duplicate:
             send_basic_return(self.outbox, self.number, 312, b"NO_ROUTE", route_key, header, body)
+            if not self.outbox.is_open:
+                self.session.hold_for_peer()
         confirms = self.confirms
         if confirms is not None:
             confirms.published(mark)
         if agenda.alarm_reason != "":
             self.session.block()
+        if agenda.budget <= 0:
+            self.session.rest()
         return True
 
     def publish_inspected(self, route: Route, route_key: bytes, body: bytes, seen: Inspected, mandatory: bool) -> bool:
@@ -298,9 +303,7 @@ class Channel:
             self._hold_settles(delivery_tag, multiple, ACK)
             return
         if multiple:
-            for entry in self._take(delivery_tag, multiple):
-                self.give_credit_back(entry)
-                entry.queue.settle(entry)
+            settle_all(self, self._take(delivery_tag, multiple), ACK)
             return
         taken = self.unacked.take(delivery_tag)
         if taken is None:
@@ -315,8 +318,7 @@ class Channel:
         if self.transaction is not None:
             self._hold_settles(delivery_tag, multiple, REQUEUE if requeue else REJECT)
             return
-        for entry in self._take(delivery_tag, multiple):
-            self.reject(entry, requeue)
+        settle_all(self, self._take(delivery_tag, multiple), REQUEUE if requeue else REJECT)
 
     def reject(self, entry: Entry, requeue: bool) -> None:
         self.give_credit_back(entry)
@@ -435,8 +437,7 @@ class Channel:
         if self.transaction is not None:
             self.transaction.clear()
             self.transaction = None
-        for entry in self.unacked.take_all():
-            self.give_back(entry)
+        settle_all(self, self.unacked.take_all(), GIVE_BACK)
         if self.confirms is not None:
             self.confirms.is_closed = True
         self._drop_partial()

@@ -12,9 +12,11 @@ from amqpd.channels.consumer import ChannelConsumer
 from amqpd.channels.delivery_count import with_delivery_count
 from amqpd.channels.on_queue import actual_name, generated_name
 from amqpd.channels.session import Session
+from amqpd.channels.settling import GIVE_BACK, settle_all
 from amqpd.queues.arguments import QueueOptions, read_consumer_timeout
 from amqpd.queues.backlog import Getter
 from amqpd.queues.consumers import UNLIMITED
+from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.declare import queue_in
 from amqpd.vhosts.routing import REPLY_TO, REPLY_TO_PREFIX
@@ -194,13 +196,17 @@ def on_basic_recover(channel: Channel, requeue: bool, is_async: bool) -> None:
     RabbitMQ refuses requeue=false with 540; the specification and LavinMQ have both.
     """
     unacked = channel.unacked
+    returned: list[Entry] = []
     # What a transaction holds is settled, or not, by that.
     for tag, entry in unacked.free_through(unacked.last_tag()):
         unacked.take(tag)
         consumer = entry.consumer
-        if requeue or consumer is None or consumer.consumer_tag not in channel.consumers:
-            channel.give_back(entry)
+        is_gone = consumer is None or consumer.consumer_tag not in channel.consumers
+        if requeue or consumer is None or is_gone or not channel.outbox.is_open:
+            # Who does not read gets it when there is room, like everybody.
+            returned.append(entry)
         else:
             channel.redeliver(entry, consumer)
+    settle_all(channel, returned, GIVE_BACK)
     if not is_async:
         channel.session.reply(channel.number, encode_method(new_method(commands.Basic.RecoverOk)))

@@ -10,7 +10,8 @@ from pamqp import commands
 
 from amqpd.base.errors import PreconditionFailed
 from amqpd.channels.channel import Channel
-from amqpd.channels.tx import ACK, REQUEUE, HeldPublish, Transaction
+from amqpd.channels.settling import ACK, REQUEUE
+from amqpd.channels.tx import HeldPublish, Transaction
 from amqpd.vhosts.deduplication import is_overtaken
 from amqpd.vhosts.publish import Room, first_time
 from amqpd.vhosts.routing import DEFAULT_EXCHANGE, Route, find_route, split_route_key

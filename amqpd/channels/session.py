@@ -20,6 +20,13 @@ from amqpd.wire.hot_methods import send_method
 from amqpd.wire.methods import encode_method, new_method
 from amqpd.wire.outbox import Outbox
 
+# Why nothing more of a connection is handled for now.
+FOR_DISK: Final = 1
+FOR_READ: Final = 2
+FOR_WORK: Final = 4
+FOR_TURN: Final = 8
+FOR_PEER: Final = 16
+
 # Longer than this between two ticks, and who knows what a client has sent meanwhile.
 STALL_MS: Final = 1000
 # How long a client has then, to be heard.
@@ -40,6 +47,7 @@ class Session(CommitWaiter):
         agenda: Agenda,
         commits: Commits,
         released: list[Session],
+        resting: list[Session],
     ) -> None:
         super().__init__()
         self.number = number
@@ -60,8 +68,11 @@ class Session(CommitWaiter):
         self.partial_bytes: i64 = 0
         # A resource alarm stops whoever publishes, until it is over.
         self.is_blocked = False
-        # While a reply waits for the disk nothing more of this connection is handled, so order is kept.
+        # While it waits for anything nothing more of this connection is handled, so order is kept.
         self.is_held = False
+        self._holds: i64 = 0
+        # Works of its own that are not done.
+        self._work_count: i64 = 0
         self._held_mark: i64 = 0
         # The method that was handled last is to be handled again, when the hold is over.
         self.is_repeating = False
@@ -75,6 +86,8 @@ class Session(CommitWaiter):
         self._lapse_from_ms: i64 = 0
         # Set by whoever ends a hold: the connection goes on with what it has buffered.
         self.released = released
+        # Who has had enough of this turn, and goes on in the next one.
+        self.resting = resting
 
     def check(self, access: str, kind: str, name: str) -> None:
         """Raise AccessRefused unless this user has `access` (configure, write, read) to a queue or exchange."""
@@ -109,18 +122,57 @@ class Session(CommitWaiter):
 
     def hold_until(self, mark: i64) -> None:
         """Handle nothing more of this connection until `mark` is committed."""
-        self.is_held = True
+        self._hold(FOR_DISK)
         self._held_mark = mark
         self.commits.wait(self)
 
+    # Other reasons to wait
+
+    def _hold(self, reason: i64) -> None:
+        self._holds |= reason
+        self.is_held = True
+
+    def _end_hold(self, reason: i64) -> None:
+        if self._holds & reason == 0:
+            return
+        self._holds &= ~reason
+        if self._holds == 0:
+            self.is_held = False
+            self.released.append(self)
+
     def repeat_later(self) -> None:
         """The method at hand can't be answered yet: it is handled again once somebody calls `release`."""
-        self.is_held = True
+        self._hold(FOR_READ)
         self.is_repeating = True
 
     def release(self) -> None:
-        self.is_held = False
-        self.released.append(self)
+        self._end_hold(FOR_READ)
+
+    def hold_work(self) -> None:
+        """Something that this connection has asked for takes more than a turn: it says `end_work`."""
+        self._work_count += 1
+        self._hold(FOR_WORK)
+
+    def end_work(self) -> None:
+        self._work_count -= 1
+        if self._work_count == 0:
+            self._end_hold(FOR_WORK)
+
+    def rest(self) -> None:
+        """The turn's budget is used up: whatever else has come in is for the next one."""
+        if self._holds & FOR_TURN == 0:
+            self._hold(FOR_TURN)
+            self.resting.append(self)
+
+    def end_rest(self) -> None:
+        self._end_hold(FOR_TURN)
+
+    def hold_for_peer(self) -> None:
+        """It does not read what it has been told: it is told nothing more until it does."""
+        self._hold(FOR_PEER)
+
+    def end_hold_for_peer(self) -> None:
+        self._end_hold(FOR_PEER)
 
     def committed(self, mark: i64) -> bool:
         if mark < self._held_mark:
@@ -129,7 +181,7 @@ class Session(CommitWaiter):
         self._held_replies = []
         for channel_number, payload in replies:
             self.reply(channel_number, payload)
-        self.release()
+        self._end_hold(FOR_DISK)
         return False
 
     # Consumer timeouts

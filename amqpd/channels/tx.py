@@ -7,7 +7,7 @@ Names are looked up and messages routed at commit; permissions and the exchange 
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import final
 
 from mypy_extensions import i64
 
@@ -15,10 +15,6 @@ from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import Limits
 from amqpd.channels.publishing import Inspected
 from amqpd.queues.entry import Entry
-
-ACK: Final = 0
-REJECT: Final = 1
-REQUEUE: Final = 2
 
 
 @final

@@ -71,6 +71,11 @@ if TYPE_CHECKING:
 REFUSED_MS: Final = 1000
 # Unhandled input of a held connection beyond which its socket is not read.
 HELD_INPUT_BYTES_MAX: Final = 1 << 20
+# What handling of input costs of a turn's budget: plain frames by their bytes, a rare method by itself.
+BYTES_PER_UNIT_SHIFT: Final = 8
+METHOD_COST: Final = 20
+# Less than this is handled whatever the turn has cost so far: a quiet connection does not wait for the busy ones.
+SMALL_INPUT_BYTES: Final = 16 << 10
 # All that still counts once frames can't be told apart any more.
 CLOSE_OK_FRAME: Final = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x33\xce"
 
@@ -148,6 +153,12 @@ class Connection:
             data = self._input + data
         self._input = data
         self._at = 0
+        session = self.session
+        if session is not None:
+            agenda = self.agenda
+            if agenda.budget <= 0 and len(data) >= SMALL_INPUT_BYTES:
+                session.rest()
+            agenda.budget -= len(data) >> BYTES_PER_UNIT_SHIFT
         self._handle_input()
 
     def _count_before_open(self, size: i64) -> None:
@@ -299,6 +310,7 @@ class Connection:
             self._last_number = -1
             self._last_channel = None
             self._table.on_frame(session, frame_type, number, payload)
+            self._charge(METHOD_COST)
 
     # Channels
 
@@ -314,6 +326,17 @@ class Connection:
             send_method(self.outbox, channel.number, encode_method(new_method(commands.Channel.CloseOk)))
         else:
             dispatch(channel, decode_method(payload))
+            if not self.outbox.is_open:
+                session = channel.session
+                session.hold_for_peer()
+        self._charge(METHOD_COST)
+
+    def _charge(self, cost: i64) -> None:
+        agenda = self.agenda
+        agenda.budget -= cost
+        session = self.session
+        if agenda.budget <= 0 and session is not None:
+            session.rest()
 
     def _close_channel(self, error: SoftError) -> None:
         """A channel's own fault ends only that channel; one that has no channel to end is ours."""
@@ -449,6 +472,8 @@ class Connection:
         if self.outbox.is_open or self.outbox.is_socket_full:
             return
         self.outbox.is_open = True
+        if self.session is not None:
+            self.session.end_hold_for_peer()
         self._table.wake_queues()
 
     def tick(self, now_ms: i64) -> None:

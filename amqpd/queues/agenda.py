@@ -5,6 +5,7 @@ Owns the lists of queues that wait for the end of the turn, and of reads that th
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
@@ -13,6 +14,7 @@ from amqpd.base.notice import ERROR, INFO, WARNING, Notice
 from amqpd.base.timers import TimingWheel
 from amqpd.queues.backlog import Backlog
 from amqpd.queues.chunk import Depth, PageRead
+from amqpd.queues.work import Works
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.log import Log
 
@@ -46,6 +48,8 @@ class Agenda:
         self.deep_count: i64 = 0
         # While all queues are being described, one after the other: who comes back meanwhile has to be listed too.
         self.checkpoint: CheckpointBuilder | None = None
+        # What takes more than a turn.
+        self.works = Works(self)
         # Everything that expires.
         self.wheel = TimingWheel(monotonic_ms)
         # Some queue's consumer timeout has changed: who holds its messages is to hear of it at the next tick.
@@ -71,6 +75,11 @@ class Agenda:
     def alert(self, line: str) -> None:
         """Something is damaged, or this program is wrong."""
         self.notices.append(Notice(ERROR, line))
+
+    def failed(self, what: str, error: Exception) -> None:
+        """This program is wrong about one thing; whoever calls has seen to it that it ends nothing else."""
+        lines = "".join(traceback.format_exception(error))
+        self.alert(f"internal error in {what}:\n{lines}")
 
     @property
     def lines(self) -> list[str]:

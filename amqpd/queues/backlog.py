@@ -343,6 +343,12 @@ class Backlog:
                 found.append(entry)
         return found
 
+    def runs(self) -> list[list[Entry]]:
+        """What is in memory as it stands there, with what is not ready any more."""
+        runs = [self._chunks[at].entries for at in range(self._first, len(self._chunks))]
+        runs.append(self._tail)
+        return [run for run in runs if len(run) > 0]
+
     def pages(self) -> list[Page]:
         """What is on disk only."""
         found: list[Page] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64, mypyc_attr, u8
 
 from amqpd.base.message import Message
 from amqpd.base.timers import Timer
@@ -35,6 +35,8 @@ class Entry(Timer):
         self.delivery_count: i64 = 0
         self.redelivered = False
         self.is_ready = False
+        # Of which of the queue's times it is: what a purge has taken is of an older one, and not the queue's any more.
+        self.era: u8 = queue.era
         self.is_settled = False
         # Unacked, and a transaction that is not committed yet has its ack, nack or reject.
         self.is_held = False

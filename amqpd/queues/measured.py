@@ -74,7 +74,7 @@ class MeasuredReady(ReadyOrder):
         self.ready_bytes -= body_bytes
         self.order.lose(part, count, body_bytes)
 
-    def clear(self) -> None:
+    def dismantle(self) -> list[list[Entry | None]]:
         self.count = 0
         self.ready_bytes = 0
-        self.order.clear()
+        return self.order.dismantle()

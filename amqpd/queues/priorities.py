@@ -111,7 +111,9 @@ class PriorityReady(ReadyOrder):
         self.count -= count
         part.lose(part, count, body_bytes)
 
-    def clear(self) -> None:
+    def dismantle(self) -> list[list[Entry | None]]:
         self.count = 0
+        runs: list[list[Entry | None]] = []
         for level in self._levels:
-            level.clear()
+            runs.extend(level.dismantle())
+        return runs

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, u8
 
 from amqpd.base.message import Message
 from amqpd.queues.agenda import Agenda
@@ -29,6 +29,7 @@ from amqpd.queues.consumers import Consumer, Consumers
 from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED
 from amqpd.queues.dedup_window import DedupWindow, window_of
 from amqpd.queues.departure import DUE, Departure, DepartureLine
+from amqpd.queues.discarding import Discarding
 from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import HeadTimer, expire_overdue, forget_head, note_deadline, set_deadline, time_to_stay_ms
 from amqpd.queues.measured import MeasuredReady
@@ -39,6 +40,7 @@ from amqpd.queues.refused import Refused
 from amqpd.queues.retime import retime_unacked
 from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
+from amqpd.store.page import Page
 from amqpd.wire.field_table import FieldTable
 
 # What a settled entry holds in the place of its message.
@@ -82,8 +84,12 @@ class Queue:
         # What leaves by itself, to be routed by the vhost, and whether the agenda knows.
         self.departing = DepartureLine()
         self.is_departing = False
+        # While some of its messages are on their way back nothing is handed out: whoever holds them counts here.
+        self.is_paused = False
+        self._pause_count: i64 = 0
         # Deliveries that a consumer timeout has brought back.
         self.lapsed_count: i64 = 0
+        self.era: u8 = 0
         self.is_active = False
         self.is_deleted = False
         self.last_used_ms = agenda.monotonic_ms
@@ -107,7 +113,7 @@ class Queue:
 
     def publish(self, message: Message) -> None:
         """Take a message; it goes straight to a consumer if nothing stands before it and one has credit."""
-        if self.ready.count == 0:
+        if self.ready.count == 0 and not self.is_paused:
             consumer = self.consumers.next()
             if consumer is not None:
                 self._hand_over_new(message, consumer)
@@ -214,6 +220,8 @@ class Queue:
 
     def drain(self) -> None:
         """Deliver ready messages for as long as a consumer can take one."""
+        if self.is_paused:
+            return
         ready = self.ready
         consumers = self.consumers
         while ready.count > 0:
@@ -238,7 +246,7 @@ class Queue:
         While `is_waiting` there may be one, and None is not the answer.
         """
         self.last_used_ms = self.agenda.monotonic_ms
-        while self.ready.count > 0 and not self.ready.is_waiting():
+        while self.ready.count > 0 and not self.is_waiting:
             entry = self.ready.pop()
             if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
                 self.leave(entry, EXPIRED)
@@ -267,8 +275,20 @@ class Queue:
 
     @property
     def is_waiting(self) -> bool:
-        """Is the next message on its way from the disk?"""
-        return self.ready.is_waiting()
+        """Is the next message on its way, from the disk or from whoever had it?"""
+        return self.is_paused or self.ready.is_waiting()
+
+    def pause(self) -> None:
+        """Hand nothing out: older messages than are here come back, and `resume` follows."""
+        self._pause_count += 1
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self._pause_count -= 1
+        if self._pause_count == 0:
+            self.is_paused = False
+            self._tell_getters()
+            self.wake()
 
     def back_in_memory(self) -> None:
         """Something was read: go on with whatever waited for it."""
@@ -345,6 +365,7 @@ class Queue:
         return checkpoint
 
     def _put_back(self, entry: Entry) -> None:
+        entry.era = self.era
         self.ready.put_back(entry)
         if entry.due_ms != 0 and not entry.is_timed:
             set_deadline(self, entry, entry.due_ms)
@@ -379,7 +400,7 @@ class Queue:
 
     def expire(self, entry: Entry) -> None:
         """A ready message's own time is over, unless policies have given it another since."""
-        if entry.due_ms == 0 or entry.due_ms > self.agenda.monotonic_ms:
+        if entry.due_ms == 0 or entry.due_ms > self.agenda.monotonic_ms or entry.era != self.era:
             return
         self.ready.discard(entry)
         self.leave(entry, EXPIRED)
@@ -422,9 +443,9 @@ class Queue:
             entry.message = NOTHING
 
     def _finish(self, entry: Entry) -> None:
-        entry.is_settled = True
-        if entry.is_timed:
+        if entry.is_timed and not entry.is_settled:
             self.agenda.wheel.done()
+        entry.is_settled = True
         if self.is_stored and entry.message.segment is not None:
             self._log_settle(entry)
 
@@ -473,26 +494,34 @@ class Queue:
 
     def _empty(self) -> int:
         """Everything that is ready, held back or parked is done with, in memory or not."""
-        count: i64 = self.ready.count
-        entries = self.ready.entries()
-        pages = self.ready.pages()
-        self.ready.clear()
-        held = [each.entry for each in self.waiting.clear()]
+        held: list[Entry | None] = []
+        held.extend([each.entry for each in self.waiting.clear()])
         held.extend(self.refused.clear())
         held.extend(self.parked)
         self.parked = []
-        count += len(held)
-        entries.extend(held)
-        for entry in entries:
-            self._finish(entry)
-        for page in pages:
-            if self.is_deleted:
-                self._log.release_page(page)
-            else:
-                self._log.settle_page(self.queue_id, page, self.options.max_priority < 0)
+        for entry in held:
+            if entry is not None:
+                # What is ready is discarded, and they are with it.
+                entry.is_ready = True
+        count = int(self.ready.count) + len(held)
+        pages = self.ready.pages()
+        runs = self.ready.dismantle()
+        runs.append(held)
+        if not self.agenda.works.start(Discarding(self, runs, pages)):
+            self.era = u8((int(self.era) + 1) & 0xFF)
         # What they wait for does not come any more.
         self._tell_getters()
-        return int(count)
+        return count
+
+    def discard(self, entry: Entry) -> None:
+        """Of what was purged, or of a deleted queue."""
+        self._finish(entry)
+
+    def discard_page(self, page: Page) -> None:
+        if self.is_deleted:
+            self._log.release_page(page)
+        else:
+            self._log.settle_page(self.queue_id, page, self.options.max_priority < 0)
 
     # Consumers
 

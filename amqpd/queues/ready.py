@@ -97,7 +97,11 @@ class ReadyOrder:
             total += page.body_bytes
         return total
 
-    def clear(self) -> None:
+    def dismantle(self) -> list[list[Entry | None]]:
+        """What is in memory, as it stands in lists that the order does not use any more; it is at its end then.
+
+        Places that are empty or hold what is not ready count for nothing. `pages` are asked for before.
+        """
         raise NotImplementedError
 
 
@@ -357,10 +361,11 @@ class Ready(ReadyOrder):
                 found.append(entry)
         return found
 
-    def clear(self) -> None:
-        for entry in self.entries():
-            entry.is_ready = False
+    def dismantle(self) -> list[list[Entry | None]]:
+        runs: list[list[Entry | None]] = [self._items, list(self._returned)]
         if self._backlog is not None:
+            for entries in self._backlog.runs():
+                runs.append(list(entries))
             self._backlog.end()
             self._backlog = None
         self.count = 0
@@ -370,3 +375,4 @@ class Ready(ReadyOrder):
         self._returned = []
         self._returned_head = 0
         self._discarded = 0
+        return runs

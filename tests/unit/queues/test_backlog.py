@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amqpd.base.message import Message
-from amqpd.queues.agenda import Agenda
+from amqpd.queues.agenda import TURN_BUDGET, Agenda
 from amqpd.queues.backlog import RETRIES_MAX
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.queues.entry import Entry
@@ -94,7 +94,10 @@ class Bench:
         return entry
 
     def live(self) -> tuple[int, int, int]:
-        """Counts and bytes of all segments, and bytes of the log."""
+        """Counts and bytes of all segments, and bytes of the log, once nothing is at work any more."""
+        while self.agenda.works.count > 0:
+            self.agenda.budget = TURN_BUDGET
+            self.agenda.works.go_on()
         segments = self.log.segments
         return (
             sum(int(each.live_count) for each in segments),

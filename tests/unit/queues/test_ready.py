@@ -44,7 +44,7 @@ def test_whatever_comes_and_comes_back_leaves_in_order_of_its_id(steps: list[tup
         elif what == "forget" and out:
             del out[number % len(out)]
         elif what == "clear" and number == 0:
-            ready.clear()
+            ready.dismantle()
             model.clear()
         assert ready.count == len(model)
         assert ids(ready.entries()) == model
