@@ -78,7 +78,7 @@ class Broker:
         self._is_first_start = len(topology.users) == 0
         self._log = log
         self._entropy = entropy
-        self._commits = Commits(log.mark - 1)
+        self._commits = Commits(log.mark - 1, self.agenda)
         self._woken: list[Outbox] = []
         self._released: list[Session] = []
         self._resting: list[Session] = []
@@ -121,7 +121,10 @@ class Broker:
 
     def lost(self, connection: Connection) -> None:
         """The socket is gone; everything the peer had unacked goes back to its queues."""
-        connection.lost()
+        try:
+            connection.lost()
+        except Exception as error:
+            self.agenda.failed(f"the end of {connection.describe()}", error)
         self.connections.pop(int(connection.number), None)
         self._finish()
 
@@ -205,12 +208,15 @@ class Broker:
             departure = departing.take() if departing.count < DEPARTING_COUNT_MAX else departing.take_last()
             done += 1
             agenda.budget -= DEPARTURE_COST
-            if departure.reason == DUE:
-                full = vhost.delays.release(departure.entry)
-            else:
-                full = vhost.dead_letters.send(departure)
-            if full is not None:
-                queue.hold_back(departure, full)
+            try:
+                if departure.reason == DUE:
+                    full = vhost.delays.release(departure.entry)
+                else:
+                    full = vhost.dead_letters.send(departure)
+                if full is not None:
+                    queue.hold_back(departure, full)
+            except Exception as error:
+                queue.entry_failed(departure.entry, error)
         if departing.count > 0:
             agenda.departing.append(queue)
         else:
@@ -241,7 +247,10 @@ class Broker:
             agenda.wheel.advance(monotonic_ms)
             self._finish()
         self._note_changes()
-        self._caretaker.step()
+        try:
+            self._caretaker.step()
+        except Exception as error:
+            agenda.failed("upkeep", error)
         if monotonic_ms - self._ticked_ms < TICK_MS:
             return
         self._ticked_ms = monotonic_ms
@@ -250,10 +259,20 @@ class Broker:
             for connection in self.connections.values():
                 connection.timeouts_changed()
         for connection in list(self.connections.values()):
-            connection.tick(monotonic_ms)
+            self._tick_connection(connection)
         for vhost in list(self.vhosts.values()):
-            vhost.expire_queues()
+            try:
+                vhost.expire_queues()
+            except Exception as error:
+                agenda.failed(f"the end of unused queues in vhost '{vhost.name}'", error)
         self._finish()
+
+    def _tick_connection(self, connection: Connection) -> None:
+        """What goes wrong with one connection's time ends that connection."""
+        try:
+            connection.tick(self.agenda.monotonic_ms)
+        except Exception as error:
+            connection.fail(error)
 
     @property
     def has_timers(self) -> bool:
@@ -287,7 +306,10 @@ class Broker:
 
     def reads_done(self, reads: list[PageRead]) -> None:
         for read in reads:
-            read.backlog.arrived(read)
+            try:
+                read.backlog.arrived(read)
+            except Exception as error:
+                self.agenda.failed("what was read back", error)
         self._finish()
 
     def begin_checkpoint(self) -> None:

@@ -32,6 +32,17 @@ class Timer:
     def fire(self) -> None:
         raise NotImplementedError
 
+    def go_off(self) -> None:
+        """Fire; what goes wrong then is this one timer's, and nobody else's."""
+        try:
+            self.fire()
+        except Exception as error:
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """It went wrong; who knows better than to end everything says so, and goes on."""
+        raise error
+
     def is_done(self) -> bool:
         """True if firing would do nothing: the wheel may forget it."""
         raise NotImplementedError
@@ -87,7 +98,7 @@ class TimingWheel:
                         # Beyond the wheels' span when it was added, or given another time since.
                         self.add(timer)
                     else:
-                        timer.fire()
+                        timer.go_off()
 
     def _place(self, timer: Timer, earliest: i64) -> None:
         # Rounded up, so that nothing fires early.

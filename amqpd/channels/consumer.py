@@ -50,6 +50,11 @@ class ChannelConsumer(Consumer):
 
     def deliver(self, entry: Entry) -> None:
         channel = self._channel
+        message = entry.message
+        # What may go wrong first: then nothing has happened yet.
+        header = message.header
+        if entry.delivery_count > 0 and entry.queue.options.tells_delivery_count:
+            header = with_delivery_count(header, entry.delivery_count)
         delivery_tag = channel.next_delivery_tag
         channel.next_delivery_tag = delivery_tag + 1
         self.credit -= 1
@@ -58,10 +63,6 @@ class ChannelConsumer(Consumer):
         channel.unacked.add(delivery_tag, entry)
         if self._lease_ms > 0:
             channel.leases.begin(delivery_tag, self._lease_ms)
-        message = entry.message
-        header = message.header
-        if entry.delivery_count > 0 and entry.queue.options.tells_delivery_count:
-            header = with_delivery_count(header, entry.delivery_count)
         send_basic_deliver(
             self.outbox,
             channel.number,

@@ -10,7 +10,6 @@ Invariants: whole or byte by byte gives the same result; only AmqpError is answe
 
 from __future__ import annotations
 
-import traceback
 from typing import TYPE_CHECKING, Final, final
 
 from librt.strings import read_i16_be, read_i32_be, read_i64_be
@@ -194,10 +193,18 @@ class Connection:
             self._close_channel(soft)
         except HardError as hard:
             self._close_connection(hard)
-        except Exception:
-            self.agenda.notice(f"internal error for {self.describe()}:\n{traceback.format_exc()}")
-            self._close_connection(InternalFault("the broker made an error, see its log"))
+        except Exception as error:
+            self.fail(error)
         return False
+
+    def fail(self, error: Exception) -> None:
+        """This program is wrong about something that this peer has asked for: it is told, and everybody else goes on."""
+        self.agenda.failed(self.describe(), error)
+        try:
+            self._close_connection(InternalFault("the broker made an error, see its log"))
+        except Exception as again:
+            self.agenda.failed(f"the end of {self.describe()}", again)
+            self._end()
 
     def _take_protocol_header(self) -> bool:
         data = self._input

@@ -48,5 +48,8 @@ class Entry(Timer):
         if self.is_ready:
             self.queue.expire(self)
 
+    def failed(self, error: Exception) -> None:
+        self.queue.entry_failed(self, error)
+
     def is_done(self) -> bool:
         return self.is_settled

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A turn with more dead letters than these would keep everybody else waiting too long.
 EXPIRED_PER_TURN_MAX: Final = 4096
+# When the head of a queue is looked at again after that went wrong.
+AGAIN_MS: Final = 1000
 
 
 def effective_ttl_ms(queue_ttl_ms: i64, message_ttl_ms: i64) -> i64:
@@ -62,6 +64,11 @@ class HeadTimer(Timer):
     def fire(self) -> None:
         self.is_armed = False
         expire_overdue(self._queue)
+
+    def failed(self, error: Exception) -> None:
+        queue = self._queue
+        queue.agenda.failed(f"the expiry of {queue.title}", error)
+        _watch_head(queue, queue.agenda.monotonic_ms + AGAIN_MS)
 
     def is_done(self) -> bool:
         return self._queue.is_deleted

@@ -19,7 +19,7 @@ def move_leaving(queue: Queue, position_max: i64) -> bool:
         # The log has of it only what left memory while that was short.
         return queue.ready.move_leaving()
     log = queue.agenda.log
-    for entry in [*queue.ready.entries(), *queue.waiting.entries(), *queue.held_entries()]:
+    for entry in [*queue.ready.entries(), *queue.waiting.entries(), *queue.held_entries(), *queue.parked]:
         segment = entry.message.segment
         if segment is not None and segment.is_leaving:
             if log.position_gathered >= position_max:

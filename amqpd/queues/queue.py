@@ -41,6 +41,7 @@ from amqpd.queues.retime import retime_unacked
 from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.page import Page
+from amqpd.store.record import PARKED_MS
 from amqpd.wire.field_table import FieldTable
 
 # What a settled entry holds in the place of its message.
@@ -183,7 +184,7 @@ class Queue:
         self.dropped_letter_count += 1
         if self.dropped_letter_count % 10_000 == 1:
             self.agenda.warn(
-                f"queue '{self.name}' in vhost '{self.vhost_name}' is full, and so is where its dead letters go: "
+                f"{self.title} is full, and so is where its dead letters go: "
                 f"{int(self.dropped_letter_count)} of them dropped so far"
             )
 
@@ -215,8 +216,8 @@ class Queue:
         else:
             self._note_delivered(message)
             entry.consumer = consumer
-            self.unacked_count += 1
             consumer.deliver(entry)
+            self.unacked_count += 1
 
     def drain(self) -> None:
         """Deliver ready messages for as long as a consumer can take one."""
@@ -231,8 +232,11 @@ class Queue:
             entry = ready.pop()
             if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
                 self.leave(entry, EXPIRED)
-            else:
+                continue
+            try:
                 self._hand_over(entry, consumer)
+            except Exception as error:
+                self.entry_failed(entry, error)
 
     def wake(self) -> None:
         """Something changed that may let messages out: look again at the end of this turn."""
@@ -396,6 +400,31 @@ class Queue:
         else:
             self._put_back(entry)
 
+    # Messages that something went wrong with
+
+    def entry_failed(self, entry: Entry, error: Exception) -> None:
+        """This program is wrong about this one message: it is kept, out of the way, and everything else goes on."""
+        self.agenda.failed(f"message {int(entry.message.message_id)} of {self.title}, which is parked", error)
+        if entry.is_ready:
+            self.ready.discard(entry)
+        self.park(entry)
+
+    def park(self, entry: Entry) -> None:
+        """Neither ready nor unacked from now on, not even after a restart: a person looks at it, a purge takes it."""
+        if self.is_deleted:
+            self._finish(entry)
+            return
+        if entry.is_timed and not entry.is_settled:
+            self.agenda.wheel.done()
+        entry.is_settled = True
+        entry.consumer = None
+        if self.is_stored and entry.message.segment is not None:
+            self._log.append_retry(self.queue_id, entry.message, entry.delivery_count, PARKED_MS)
+            checkpoint = self._list(entry)
+            if checkpoint is not None:
+                checkpoint.add_waiting(self.queue_id, entry.message, PARKED_MS)
+        self.parked.append(entry)
+
     # Messages that leave by themselves
 
     def expire(self, entry: Entry) -> None:
@@ -469,9 +498,8 @@ class Queue:
         return self._empty()
 
     def held_entries(self) -> list[Entry]:
-        """Whatever is neither ready nor unacked, nor waits for its next try: a checkpoint and moves ask."""
+        """What is on its way out, or is held back on it: a checkpoint and moves ask."""
         found = self.refused.entries()
-        found.extend(self.parked)
         found.extend(self.departing.entries())
         return found
 
@@ -535,6 +563,11 @@ class Queue:
             return False
         self.last_used_ms = self.agenda.monotonic_ms
         return len(self.consumers.all) == 0
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return f"queue '{self.name}' in vhost '{self.vhost_name}'"
 
     @property
     def is_exclusive(self) -> bool:

@@ -34,6 +34,9 @@ class RetryTimer(Timer):
     def fire(self) -> None:
         self._refused.retry()
 
+    def failed(self, error: Exception) -> None:
+        self._refused.failed(error)
+
     def is_done(self) -> bool:
         return False
 
@@ -83,6 +86,12 @@ class Refused:
                 del self._refusals[number]
         if self.count > 0:
             self._arm(RETRY_MS if left > 0 else 1)
+
+    def failed(self, error: Exception) -> None:
+        queue = self._queue
+        queue.agenda.failed(f"what {queue.title} holds back", error)
+        if self.count > 0:
+            self._arm(RETRY_MS)
 
     def _retry(self, refusal: Refusal, left: i64) -> i64:
         target = refusal.target

@@ -13,6 +13,7 @@ from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import expire_overdue, own_ttl_ms, set_deadline, time_to_stay_ms
 from amqpd.queues.queue import Queue
 from amqpd.store.checkpoint import CheckpointBuilder
+from amqpd.store.record import PARKED_MS
 
 
 def describe(queue: Queue, checkpoint: CheckpointBuilder) -> None:
@@ -27,6 +28,9 @@ def describe(queue: Queue, checkpoint: CheckpointBuilder) -> None:
         message = each.entry.message
         checkpoint.add(queue_id, message, each.entry.delivery_count, True)
         checkpoint.add_waiting(queue_id, message, queue.waiting.ready_at_wall_ms(each))
+    for entry in queue.parked:
+        checkpoint.add(queue_id, entry.message, entry.delivery_count, True)
+        checkpoint.add_waiting(queue_id, entry.message, PARKED_MS)
     for page in queue.ready.pages():
         if not page.is_spilled:
             checkpoint.add_page(queue_id, page)
@@ -48,6 +52,10 @@ def restore(
     entry = Entry(message, queue)
     entry.delivery_count = delivery_count
     entry.redelivered = redelivered
+    if ready_at_ms == PARKED_MS:
+        entry.is_settled = True
+        queue.parked.append(entry)
+        return
     message.ttl_ms = own_ttl_ms(message.header)
     agenda = queue.agenda
     ttl_ms = time_to_stay_ms(queue.options, message)

@@ -37,6 +37,9 @@ class NextTry(Timer):
         self.is_over = True
         self.entry.queue.try_again(self.entry)
 
+    def failed(self, error: Exception) -> None:
+        self.entry.queue.entry_failed(self.entry, error)
+
     def is_done(self) -> bool:
         return self.is_over
 

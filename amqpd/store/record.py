@@ -12,6 +12,7 @@ All integers are little endian. The first byte is the kind:
                  hold it if it names none: written by amqpd 0.1)
     6 RETRY      kind(1) queue_id(4) message_id(8) delivery_count(4) ready_at_ms(8)
                                                                           it came back, and is ready again at that time
+                                                                          (2^62: never by itself, it is parked)
     7 DEDUP      kind(1) queue_id(4) noted_ms(8) ttl_ms(8) id_size(2) id  a message with this id was taken at that time
     8 SETTLES    kind(1) queue_id(4) first_id(8) last_id(8)               the queue is done with all between, both included
     9 SPILLED    as MESSAGE, for no queue: what no durable queue holds, here while memory is short, nothing to a restart
@@ -50,6 +51,9 @@ DELIVERED_SIZE: Final = 13
 RETRY_SIZE: Final = 25
 DEDUP_FIXED_SIZE: Final = 23
 SETTLES_SIZE: Final = 21
+
+# A RETRY that is ready again at this time is parked: something went wrong with it, and it waits for a person.
+PARKED_MS: Final = 1 << 62
 
 QUEUE_ID_MAX: Final = (1 << 31) - 1
 

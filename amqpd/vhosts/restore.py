@@ -15,9 +15,11 @@ from amqpd.base.ports import Entropy
 from amqpd.exchanges.exchange import Binding
 from amqpd.exchanges.registry import create
 from amqpd.queues.agenda import Agenda
+from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
 from amqpd.queues.restart import restore, settle_down
 from amqpd.store.page import Page
+from amqpd.store.record import PARKED_MS
 from amqpd.store.recovered import Recovered, RecoveredEntry
 from amqpd.store.topology import QueueRow, Topology
 from amqpd.vhosts.access import Access
@@ -104,12 +106,31 @@ def _restore_queue(row: QueueRow, vhost: VHost, recovered: Recovered, agenda: Ag
     queue.delivered_to = recovered.delivered_to.get(queue_id, 0)
     if queue.dedup is not None:
         queue.dedup.restore(ids)
-    entries = recovered.queues.pop(queue_id, [])
+    entries = _without_parked(queue, recovered.queues.pop(queue_id, []), agenda)
     pages = recovered.pages.pop(queue_id, [])
     if len(pages) == 0:
         _restore_messages(queue, entries, agenda)
     else:
         _restore_deep(queue, entries, pages)
+
+
+def _without_parked(queue: Queue, entries: list[RecoveredEntry], agenda: Agenda) -> list[RecoveredEntry]:
+    """What is parked goes back there; the others, which have an order, are returned."""
+    parked = [entry for entry in entries if entry.ready_at_ms == PARKED_MS]
+    if len(parked) == 0:
+        return entries
+    for entry in parked:
+        restore(queue, entry.message, entry.delivery_count, True, PARKED_MS)
+    agenda.warn(f"{queue.title} has {len(parked)} parked messages, which nobody gets: see amqpd log parked")
+    return [entry for entry in entries if entry.ready_at_ms != PARKED_MS]
+
+
+def _restore_one(queue: Queue, entry: RecoveredEntry, is_returned: bool = False) -> None:
+    """A message that can't be restored is parked: the others are."""
+    try:
+        restore(queue, entry.message, entry.delivery_count, entry.redelivered, entry.ready_at_ms, is_returned)
+    except Exception as error:
+        queue.entry_failed(Entry(entry.message, queue), error)
 
 
 def _restore_messages(queue: Queue, entries: list[RecoveredEntry], agenda: Agenda) -> None:
@@ -120,7 +141,7 @@ def _restore_messages(queue: Queue, entries: list[RecoveredEntry], agenda: Agend
     for entry in entries:
         # What is older than some message that waits comes back like that one will, or it would be behind it then.
         is_returned = entry.message.message_id < waits_to
-        restore(queue, entry.message, entry.delivery_count, entry.redelivered, entry.ready_at_ms, is_returned)
+        _restore_one(queue, entry, is_returned)
 
 
 def _restore_deep(queue: Queue, entries: list[RecoveredEntry], pages: list[Page]) -> None:
@@ -128,11 +149,11 @@ def _restore_deep(queue: Queue, entries: list[RecoveredEntry], pages: list[Page]
     at: i64 = 0
     for page in pages:
         while at < len(entries) and entries[at].message.message_id < page.first_id:
-            restore(queue, entries[at].message, entries[at].delivery_count, entries[at].redelivered)
+            _restore_one(queue, entries[at])
             at += 1
         queue.ready.append_page(page)
     for entry in entries[at:]:
-        restore(queue, entry.message, entry.delivery_count, entry.redelivered)
+        _restore_one(queue, entry)
     settle_down(queue)
 
 

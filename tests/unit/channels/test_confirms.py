@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from amqpd.channels.commits import Commits
 from amqpd.channels.confirms import Confirms
+from amqpd.queues.agenda import Agenda
+from amqpd.store.log import Log, fresh_start
 from amqpd.wire.outbox import Outbox
 
 ACK, NACK = 0x50, 0x78
@@ -14,7 +16,7 @@ ACK, NACK = 0x50, 0x78
 
 class Publisher:
     def __init__(self) -> None:
-        self.commits = Commits(0)
+        self.commits = Commits(0, Agenda(Log(fresh_start(1))))
         self.outbox = Outbox(1, [])
         self.confirms = Confirms(self.outbox, 7, self.commits)
         # Of each sequence: the newest mark among it and all before it, and whether it was refused.
