@@ -25,7 +25,7 @@ from amqpd.channels.commits import Commits
 from amqpd.channels.session import Session
 from amqpd.connections.connection import Connection
 from amqpd.connections.handshake import OPEN
-from amqpd.queues.agenda import Agenda
+from amqpd.queues.agenda import TURN_BUDGET, Agenda
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
@@ -131,12 +131,21 @@ class Broker:
 
     @property
     def has_work(self) -> bool:
-        """Taking output made room for more deliveries: call `go_on`."""
-        return len(self.agenda.active) > 0 or len(self._woken) > 0
+        """Taking output made room for more deliveries, or the last turn had no room for all: call `go_on`."""
+        return len(self.agenda.active) > 0 or len(self._woken) > 0 or self.agenda.wheel.is_behind
 
     def go_on(self) -> None:
         """Another turn without new input."""
+        self.agenda.budget = TURN_BUDGET
+        if self.agenda.wheel.is_behind:
+            self._fire_timers()
         self._finish()
+
+    def _fire_timers(self) -> None:
+        agenda = self.agenda
+        touched = agenda.wheel.advance(agenda.monotonic_ms, agenda.budget)
+        # Whoever fired has spent something too.
+        agenda.budget -= touched
 
     def _finish(self) -> None:
         """End of every entry: deliver what can be delivered, confirm what waits for nothing."""
@@ -176,8 +185,9 @@ class Broker:
         agenda = self.agenda
         agenda.monotonic_ms = monotonic_ms
         agenda.wall_ms = wall_ms
+        agenda.budget = TURN_BUDGET
         if agenda.wheel.count > 0:
-            agenda.wheel.advance(monotonic_ms)
+            self._fire_timers()
             self._finish()
         self._note_changes()
         self._caretaker.step()

@@ -42,8 +42,8 @@ def restore(
 ) -> None:
     """Put back what recovery found; called in message_id order, before any consumer.
 
-    Time went on while the broker was down: what is overdue leaves in the first turn. `ready_at_ms`, by the wall
-    clock, is when a wait ends. `is_returned`: it is older than some message that waits.
+    Time went on while the broker was down: what is overdue leaves at once, by order of its due times. `ready_at_ms`, by
+    the wall clock, is when a wait ends. `is_returned`: it is older than some message that waits.
     """
     entry = Entry(message, queue)
     entry.delivery_count = delivery_count
@@ -51,8 +51,10 @@ def restore(
     message.ttl_ms = own_ttl_ms(message.header)
     agenda = queue.agenda
     ttl_ms = time_to_stay_ms(queue.options, message)
-    left_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms
-    due_ms = agenda.monotonic_ms + (left_ms if left_ms > 1 else 1)
+    due_ms = message.enqueued_ms + ttl_ms - agenda.wall_ms + agenda.monotonic_ms
+    if due_ms == 0:
+        # That would be never; -1 is long ago.
+        due_ms = -1
     if ready_at_ms > agenda.wall_ms:
         if ttl_ms >= 0:
             entry.due_ms = due_ms

@@ -38,6 +38,9 @@ class NextTry(Timer):
     def is_done(self) -> bool:
         return self.is_over
 
+    def rank(self) -> i64:
+        return self.message_id
+
 
 @final
 class Waiting:
