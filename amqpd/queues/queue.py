@@ -33,6 +33,9 @@ from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.wire.field_table import FieldTable
 
+# A queue that is drained delivers so many, whatever else the turn has done.
+DRAINED_COUNT_MIN: Final = 16
+
 # What a settled entry holds in the place of its message.
 NOTHING: Final = Message(0, b"", b"", b"")
 
@@ -172,18 +175,32 @@ class Queue:
             consumer.deliver(entry)
 
     def drain(self) -> None:
-        """Deliver ready messages for as long as a consumer can take one."""
+        """Deliver ready messages for as long as a consumer can take one, and the turn has room for it."""
         ready = self.ready
         consumers = self.consumers
+        agenda = self.agenda
+        count_max = agenda.budget
+        if count_max < DRAINED_COUNT_MIN:
+            count_max = DRAINED_COUNT_MIN
+        left = count_max
+        consumer: Consumer | None = None
         while ready.count > 0:
+            if left == 0:
+                # Other queues come first now, and other consumers of that channel.
+                assert consumer is not None
+                consumer.took_last()
+                self.wake()
+                break
             consumer = consumers.next()
             if consumer is None or ready.is_waiting():
-                return
+                break
+            left -= 1
             entry = ready.pop()
-            if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
+            if entry.due_ms != 0 and entry.due_ms <= agenda.monotonic_ms:
                 self.leave(entry, EXPIRED)
             else:
                 self._hand_over(entry, consumer)
+        agenda.budget -= count_max - left
 
     def wake(self) -> None:
         """Something changed that may let messages out: look again at the end of this turn."""
