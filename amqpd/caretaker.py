@@ -16,9 +16,9 @@ from mypy_extensions import i64
 
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.entry import Entry
-from amqpd.queues.moves import move_leaving
+from amqpd.queues.moves import Moving
 from amqpd.queues.queue import Queue
-from amqpd.queues.restart import describe
+from amqpd.queues.restart import Description
 from amqpd.store.checkpoint import Checkpoint, CheckpointBuilder
 from amqpd.store.reclaim import Reclaim
 
@@ -54,8 +54,11 @@ class Caretaker:
         self._builder: CheckpointBuilder | None = None
         # Queues that the checkpoint does not know yet, the next one last.
         self._undescribed: list[Queue] = []
+        # Of the queue at hand.
+        self._description: Description | None = None
         self._is_moving = False
         self._unmoved: list[Queue] = []
+        self._moving: Moving | None = None
         self._moved_ms: i64 = 0
         # Queues that have not been asked to leave memory in this round.
         self._unpaged: list[Queue] = []
@@ -97,10 +100,19 @@ class Caretaker:
         builder = self._builder
         assert builder is not None
         enough = builder.entry_count + count_max
-        while len(self._undescribed) > 0 and builder.entry_count < enough:
-            queue = self._undescribed.pop()
-            if not queue.is_deleted:
-                describe(queue, builder)
+        while builder.entry_count < enough:
+            description = self._description
+            if description is None:
+                if len(self._undescribed) == 0:
+                    break
+                queue = self._undescribed.pop()
+                if queue.is_deleted:
+                    continue
+                description = Description(queue, builder)
+                self._description = description
+            if not description.go_on(count_max):
+                return
+            self._description = None
         if len(self._undescribed) > 0:
             return
         for vhost in self._vhosts.values():
@@ -121,8 +133,13 @@ class Caretaker:
         enough = self._agenda.log.position_gathered + self._moved_bytes
         while len(self._unmoved) > 0:
             queue = self._unmoved[len(self._unmoved) - 1]
-            if not queue.is_deleted and not move_leaving(queue, enough):
+            moving = self._moving
+            if moving is None:
+                moving = Moving(queue)
+                self._moving = moving
+            if not moving.go_on(enough, self._described_count):
                 return
+            self._moving = None
             self._unmoved.pop()
         log = self._agenda.log
         for entry in self._unsettled():
@@ -162,8 +179,10 @@ class Caretaker:
                 for entry in channel.unsettled():
                     if entry.queue.is_stored and not entry.queue.is_deleted:
                         found.append(entry)
+        letters = list(self._agenda.dead_letters)
         for vhost in self._vhosts.values():
-            for letter in vhost.dead_letters.refused:
-                if letter.entry.queue.is_stored and not letter.entry.queue.is_deleted:
-                    found.append(letter.entry)
+            letters.extend(vhost.dead_letters.refused)
+        for letter in letters:
+            if letter.entry.queue.is_stored and not letter.entry.queue.is_deleted:
+                found.append(letter.entry)
         return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 if TYPE_CHECKING:
     from amqpd.base.timers import Timer
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 COMPACT_COUNT: Final = 4096
 
 
+# Not tracked by the garbage collector, like the timers: very many may stand here.
 @final
+@mypyc_attr(acyclic=True)
 class Place:
     """The numbers stand beside the timer: it may change while it waits."""
 
@@ -111,6 +113,11 @@ class SortedTimers:
                 below = 2 * at + 1
             heap[at] = place
         return first.timer
+
+    @property
+    def is_in_order(self) -> bool:
+        """Do `timers` give them in order?"""
+        return len(self._heap) == 0
 
     def timers(self) -> list[Timer]:
         """All of them; those that came in order first, the others as they stand."""

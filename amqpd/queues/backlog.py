@@ -143,6 +143,8 @@ class Backlog:
         for entry in chunk.entries:
             if entry.is_ready:
                 packer.add(entry)
+                # Nobody finds it any more; who still has it from before is told that it is not what it was.
+                entry.is_ready = False
             else:
                 discarded += 1
                 # Out of the order, but it may be a dead letter that nobody took: what is said of a page is not said of it.
@@ -341,6 +343,15 @@ class Backlog:
         for entry in self._tail:
             if entry.is_ready:
                 found.append(entry)
+        return found
+
+    def runs(self) -> list[list[Entry]]:
+        """The same, chunk by chunk; a chunk's list never changes."""
+        found: list[list[Entry]] = []
+        for at in range(self._first, len(self._chunks)):
+            if len(self._chunks[at].entries) > 0:
+                found.append(self._chunks[at].entries)
+        found.append(self._tail[:])
         return found
 
     def pages(self) -> list[Page]:

@@ -64,10 +64,15 @@ class HeadTimer(Timer):
         return self._queue.is_deleted
 
 
+def is_timed_alone(queue: Queue, entry: Entry) -> bool:
+    """Has it a timer of its own? Those that only have their queue's TTL are due in the order of the queue."""
+    return entry.message.ttl_ms >= 0 or queue.options.max_priority >= 0 or queue.options.is_delay
+
+
 def set_deadline(queue: Queue, entry: Entry, due_ms: i64) -> None:
     """An entry that comes into the queue's order is due then. Said before it does: what is timed stays in memory."""
     entry.due_ms = due_ms
-    if entry.message.ttl_ms >= 0 or queue.options.max_priority >= 0 or queue.options.is_delay:
+    if is_timed_alone(queue, entry):
         entry.is_timed = True
         queue.agenda.wheel.add(entry)
     else:

@@ -55,6 +55,9 @@ class MeasuredReady(ReadyOrder):
     def entries(self) -> list[Entry]:
         return self.order.entries()
 
+    def runs(self) -> list[list[Entry]]:
+        return self.order.runs()
+
     def pages(self) -> list[Page]:
         return self.order.pages()
 

@@ -89,6 +89,12 @@ class PriorityReady(ReadyOrder):
             found.extend(level.entries())
         return found
 
+    def runs(self) -> list[list[Entry]]:
+        found: list[list[Entry]] = []
+        for level in reversed(self._levels):
+            found.extend(level.runs())
+        return found
+
     def pages(self) -> list[Page]:
         found: list[Page] = []
         for level in reversed(self._levels):

@@ -26,15 +26,16 @@ from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import HeadTimer, expire_overdue, forget_head, note_deadline, set_deadline, time_to_stay_ms
 from amqpd.queues.measured import MeasuredReady
 from amqpd.queues.order import new_order
-from amqpd.queues.overflow import DROP_HEAD, is_too_long
+from amqpd.queues.overflow import DROP_HEAD, SurplusTimer, is_too_long
 from amqpd.queues.ready import ReadyOrder
-from amqpd.queues.retime import retime_unacked
+from amqpd.queues.retime import Retiming, retime_unacked
 from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.wire.field_table import FieldTable
 
-# A queue that is drained delivers so many, whatever else the turn has done.
+# A queue that is drained delivers so many, and one that is too long drops so many, whatever else the turn has done.
 DRAINED_COUNT_MIN: Final = 16
+DROPPED_COUNT_MIN: Final = 64
 
 # What a settled entry holds in the place of its message.
 NOTHING: Final = Message(0, b"", b"", b"")
@@ -84,6 +85,10 @@ class Queue:
         self.head_timer: HeadTimer | None = None
         # True once the queue's TTL changed: what was delivered before has a deadline by an older one.
         self.is_retimed = False
+        # Set while its messages get new deadlines.
+        self.retiming: Retiming | None = None
+        # True while the next turns have surplus to drop.
+        self.has_surplus_timer = False
         # Who waits for the next message to be read from the disk.
         self._getters: list[Getter] = []
         # The ids of what it has taken lately. Only who publishes looks at them; `publish` takes everything.
@@ -131,16 +136,25 @@ class Queue:
             self.drop_surplus()
 
     def drop_surplus(self) -> None:
-        """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen."""
+        """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen. What the turn has no room for follows."""
         options = self.options
         if options.overflow != DROP_HEAD:
             return
+        agenda = self.agenda
+        left: i64 = agenda.budget if agenda.budget > DROPPED_COUNT_MIN else DROPPED_COUNT_MIN
         while self.ready.count > 0 and is_too_long(
             self.ready.count, self._ready_bytes(), options.max_length, options.max_length_bytes
         ):
             if self.ready.is_surplus_waiting():
                 # It leaves when it is in memory.
                 return
+            if left == 0:
+                if not self.has_surplus_timer:
+                    self.has_surplus_timer = True
+                    agenda.wheel.put_off(SurplusTimer(self))
+                return
+            left -= 1
+            agenda.budget -= 1
             self.leave(self.ready.pop_surplus(), MAXLEN)
 
     def _ready_bytes(self) -> i64:
@@ -410,6 +424,7 @@ class Queue:
         self.is_deleted = True
         count = self._empty()
         forget_head(self)
+        self.retiming = None
         if self.dedup is not None:
             self.dedup.close()
         consumers = self.consumers.all

@@ -10,7 +10,7 @@ Invariant: both go by message_id; `count` is the number of entries that are read
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
@@ -70,6 +70,10 @@ class ReadyOrder:
         """Everything that is in memory, in the order of leaving."""
         raise NotImplementedError
 
+    def runs(self) -> list[list[Entry]]:
+        """The same, in lists that don't change any more; what has left may stand there still."""
+        raise NotImplementedError
+
     def pages(self) -> list[Page]:
         """Everything that is on disk only."""
         return []
@@ -93,8 +97,10 @@ class ReadyOrder:
     def body_bytes(self) -> i64:
         """Of everything that is ready."""
         total: i64 = 0
-        for entry in self.entries():
-            total += len(entry.message.body)
+        for run in self.runs():
+            for entry in run:
+                if entry.is_ready:
+                    total += len(entry.message.body)
         for page in self.pages():
             total += page.body_bytes
         return total
@@ -242,7 +248,8 @@ class Ready(ReadyOrder):
             entry = _entry_of(timer)
             if entry.is_ready:
                 found.append(entry)
-        found.sort(key=_message_id)
+        if not self._returned.is_in_order:
+            found.sort(key=_message_id)
         return found
 
     def entries(self) -> list[Entry]:
@@ -252,6 +259,13 @@ class Ready(ReadyOrder):
                 found.append(entry)
         if self._backlog is not None:
             found.extend(self._backlog.entries())
+        return found
+
+    def runs(self) -> list[list[Entry]]:
+        # Places are cleared before the head only.
+        found = [self._returned_entries(), cast("list[Entry]", self._items[self._head :])]
+        if self._backlog is not None:
+            found.extend(self._backlog.runs())
         return found
 
     def move_leaving(self) -> bool:
@@ -281,8 +295,11 @@ class Ready(ReadyOrder):
         return entry
 
     def arrived_wall_ms(self, entry: Entry) -> i64:
-        assert self._home is not None
-        return arrived_wall_ms(self._home.options.message_ttl_ms, entry, self._home.agenda)
+        home = self._home
+        assert home is not None
+        # While the queue gets a new TTL nobody knows which one the deadline of this entry was made of.
+        ttl_ms: i64 = home.options.message_ttl_ms if home.retiming is None else -1
+        return arrived_wall_ms(ttl_ms, entry, home.agenda)
 
     def forget_discarded(self, count: i64) -> None:
         self._discarded -= count
