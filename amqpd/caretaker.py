@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # About a millisecond of work each.
 DESCRIBED_COUNT_PER_TURN: Final = 20_000
+# To begin with a queue costs as much as so many of its messages.
+QUEUE_COST: Final = 20
 MOVED_BYTES_PER_TURN: Final = 4 << 20
 MOVE_INTERVAL_MS: Final = 1000
 
@@ -56,6 +58,9 @@ class Caretaker:
         self._undescribed: list[Queue] = []
         # Of the queue at hand.
         self._description: Description | None = None
+        # In the end: what is not in the order of any queue.
+        self._undescribed_entries: list[Entry] = []
+        self._is_unsettled_known = False
         self._is_moving = False
         self._unmoved: list[Queue] = []
         self._moving: Moving | None = None
@@ -110,22 +115,34 @@ class Caretaker:
                     continue
                 description = Description(queue, builder)
                 self._description = description
+                enough -= QUEUE_COST
             if not description.go_on(count_max):
                 return
             self._description = None
-        if len(self._undescribed) > 0:
+        if len(self._undescribed) > 0 or not self._describe_unsettled(builder, count_max):
             return
         for vhost in self._vhosts.values():
             vhost.deduplications.describe_to(builder)
-        self._describe_unsettled(builder)
         self._agenda.checkpoint = None
         self._builder = None
         self.finished = builder.finish()
 
-    def _describe_unsettled(self, builder: CheckpointBuilder) -> None:
-        for entry in self._unsettled():
+    def _describe_unsettled(self, builder: CheckpointBuilder, count_max: i64) -> bool:
+        """As they are when all queues are described; True once that was all."""
+        entries = self._undescribed_entries
+        if not self._is_unsettled_known:
+            self._is_unsettled_known = True
+            entries = self._unsettled()
+            self._undescribed_entries = entries
+        while len(entries) > 0 and count_max > 0:
+            entry = entries.pop()
             # Whoever has it may have seen it.
             builder.add(entry.queue.queue_id, entry.message, entry.delivery_count, True)
+            count_max -= 1
+        if len(entries) > 0:
+            return False
+        self._is_unsettled_known = False
+        return True
 
     # Moves
 
@@ -145,6 +162,8 @@ class Caretaker:
         for entry in self._unsettled():
             segment = entry.message.segment
             if segment is not None and segment.is_leaving:
+                if log.position_gathered >= enough:
+                    return
                 entry.message = log.append_move(entry.queue.queue_id, entry.message)
         self._is_moving = False
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SWEEP_COUNT: Final = 1024
 # So many are given back at a look, whatever else the turn has done.
-LAPSED_COUNT_MIN: Final = 64
+LAPSED_COUNT_MIN: Final = 8
 # Of each channel; beyond it the older half is forgotten, and settling one of those is an unknown tag again.
 LATE_TAGS_MAX: Final = 65_536
 # The log gets at most one line about a channel in the first time, and one about all of them in the second.

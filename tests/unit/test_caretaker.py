@@ -237,7 +237,7 @@ def test_a_turn_describes_a_share_and_moves_a_share(world: World) -> None:
     while caretaker.finished is None:
         caretaker.step()
         turns += 1
-    # Queues that hold nothing cost no turn, what is in memory one each, and what is on disk only one for a page.
+    # What is in memory costs a turn for each message, what is on disk only one for a page.
     resident = sum(len(queue.ready.entries()) for queue in core.vhosts["/"].queues.values())
     assert resident > 0
     assert turns >= max(resident, len(QUEUES))
