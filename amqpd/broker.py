@@ -14,7 +14,7 @@ It never waits, never reads a clock, never touches a socket, a file or a thread.
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import final
 
 from mypy_extensions import i64
 
@@ -27,8 +27,6 @@ from amqpd.connections.connection import Connection
 from amqpd.connections.handshake import OPEN
 from amqpd.queues.agenda import TURN_BUDGET, Agenda
 from amqpd.queues.chunk import Depth, PageRead
-from amqpd.queues.departure import DUE
-from amqpd.queues.queue import Queue
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
@@ -39,17 +37,13 @@ from amqpd.vhosts.access import User
 from amqpd.vhosts.changes import Changes
 from amqpd.vhosts.definitions import apply_definitions
 from amqpd.vhosts.definitions_reader import DefinitionsReader
+from amqpd.vhosts.departures import Departures
 from amqpd.vhosts.policies import Policy
 from amqpd.vhosts.restore import DEFAULT_USER, restore_access, restore_vhosts
 from amqpd.vhosts.vhost import VHost
 from amqpd.wire.outbox import Outbox
 
 SHUTDOWN_TEXT = "broker forced connection closure with reason 'shutdown'"
-# Departures of one queue before others have their turn, and what one costs, about.
-SENT_OFF_COUNT_MAX: Final = 64
-DEPARTURE_COST: Final = 1
-# With more than these of one queue, the last one goes first. Whoever brings many on purpose waits long before.
-DEPARTING_COUNT_MAX: Final = 16_384
 # Connections are looked at for heartbeats and deadlines this often.
 TICK_MS = 100
 
@@ -73,6 +67,7 @@ class Broker:
         self.changes = Changes(max(topology.next_queue_id, recovered.next_queue_id))
         self.access = restore_access(topology, limits, self.changes, entropy)
         self.vhosts = restore_vhosts(topology, recovered, limits, self.agenda, self.changes)
+        self._departures = Departures(self.agenda, self.vhosts)
         self.connections: dict[int, Connection] = {}
         # True until definitions had their chance to say who may log in.
         self._is_first_start = len(topology.users) == 0
@@ -143,7 +138,7 @@ class Broker:
 
     @property
     def has_work(self) -> bool:
-        """Taking output made room for more deliveries: call `go_on`."""
+        """Taking output made room for more deliveries, or the last turn had no room for all: call `go_on`."""
         agenda = self.agenda
         return (
             len(agenda.active) > 0
@@ -152,18 +147,27 @@ class Broker:
             or len(self._resting) > 0
             or len(self._released) > 0
             or agenda.works.count > 0
+            or agenda.wheel.is_behind
         )
 
     def go_on(self) -> None:
         """Another turn without new input: half of it for what is left to do, half for what is left to hear."""
         agenda = self.agenda
         agenda.budget = TURN_BUDGET // 2
+        if agenda.wheel.is_behind:
+            self._fire_timers()
         agenda.works.go_on()
         self._deliver_all()
         agenda.budget = TURN_BUDGET // 2
         if len(self._resting) > 0:
             self._end_rests()
         self._finish()
+
+    def _fire_timers(self) -> None:
+        agenda = self.agenda
+        touched = agenda.wheel.advance(agenda.monotonic_ms, agenda.budget)
+        # Whoever fired has spent something too.
+        agenda.budget -= touched
 
     def _end_rests(self) -> None:
         """Whoever rests longest goes on first, for as long as there is anything left of the turn."""
@@ -191,36 +195,8 @@ class Broker:
         agenda = self.agenda
         agenda.drain_active()
         while len(agenda.departing) > 0 and agenda.budget > 0:
-            departing = agenda.departing
-            agenda.departing = []
-            for queue in departing:
-                self._send_off(queue)
+            self._departures.send_off_some()
             agenda.drain_active()
-
-    def _send_off(self, queue: Queue) -> None:
-        """Some of what leaves this queue by itself, in its order: into wherever it belongs now, or held back."""
-        agenda = self.agenda
-        vhost = self.vhosts[queue.vhost_name]
-        departing = queue.departing
-        done: i64 = 0
-        while departing.count > 0 and done < SENT_OFF_COUNT_MAX and agenda.budget > 0:
-            # Breadth first, unless each brings more than one: then there would be no end to memory.
-            departure = departing.take() if departing.count < DEPARTING_COUNT_MAX else departing.take_last()
-            done += 1
-            agenda.budget -= DEPARTURE_COST
-            try:
-                if departure.reason == DUE:
-                    full = vhost.delays.release(departure.entry)
-                else:
-                    full = vhost.dead_letters.send(departure)
-                if full is not None:
-                    queue.hold_back(departure, full)
-            except Exception as error:
-                queue.entry_failed(departure.entry, error)
-        if departing.count > 0:
-            agenda.departing.append(queue)
-        else:
-            queue.is_departing = False
 
     def _resume_released(self) -> None:
         """Connections that were held or blocked go on with what they had sent meanwhile."""
@@ -244,7 +220,7 @@ class Broker:
         agenda.wall_ms = wall_ms
         agenda.budget = TURN_BUDGET
         if agenda.wheel.count > 0:
-            agenda.wheel.advance(monotonic_ms)
+            self._fire_timers()
             self._finish()
         self._note_changes()
         try:

@@ -72,6 +72,7 @@ class Channel:
         self.next_delivery_tag: i64 = 1
         self.unacked = Unacked()
         self.leases = Leases(session, self.unacked)
+        # Whose turn is next stands first.
         self.consumers: dict[str, ChannelConsumer] = {}
         self.shared_credit = SharedCredit()
         self.global_prefetch_count: i64 = 0
@@ -361,7 +362,7 @@ class Channel:
 
     def _check_late(self, delivery_tag: i64) -> None:
         """What is not unacked may not be settled; unless its consumer timeout has taken it away, then that is ignored."""
-        if not self.leases.is_late(delivery_tag):
+        if not self.leases.take_late(delivery_tag):
             raise unknown_tag(delivery_tag)
 
     def give_credit_back(self, entry: Entry) -> None:
@@ -370,6 +371,8 @@ class Channel:
             entry.consumer = None
             consumer.unacked_count -= 1
             consumer.credit += 1
+            if consumer.is_hung:
+                consumer.queue.consumers.settled(consumer)
             shared = consumer.shared
             shared.remaining += 1
             if shared.remaining == 1:
@@ -378,9 +381,22 @@ class Channel:
                 consumer.queue.wake()
 
     def wake_queues(self) -> None:
-        """Any consumer of this channel may take messages again."""
+        """Any consumer of this channel may take messages again; who has taken longest ago comes first."""
         for consumer in self.consumers.values():
             consumer.queue.wake()
+
+    def comes_last(self, consumer: ChannelConsumer) -> None:
+        """It took the last of what all consumers share: the others come first when there is more."""
+        found = self.consumers.pop(consumer.consumer_tag, None)
+        if found is not None:
+            self.consumers[consumer.consumer_tag] = found
+        self.outbox.filled_by = self.number
+
+    def rotate(self) -> None:
+        """Whoever comes first comes last."""
+        for consumer in self.consumers.values():
+            self.comes_last(consumer)
+            return
 
     def timeouts_changed(self) -> None:
         """Policies have changed the consumer timeout of some queue."""

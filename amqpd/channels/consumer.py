@@ -47,6 +47,8 @@ class ChannelConsumer(Consumer):
             message.header,
             message.body,
         )
+        if not self.outbox.is_open:
+            self.took_last()
 
     def deliver(self, entry: Entry) -> None:
         channel = self._channel
@@ -58,7 +60,8 @@ class ChannelConsumer(Consumer):
         delivery_tag = channel.next_delivery_tag
         channel.next_delivery_tag = delivery_tag + 1
         self.credit -= 1
-        self.shared.remaining -= 1
+        shared = self.shared
+        shared.remaining -= 1
         self.unacked_count += 1
         channel.unacked.add(delivery_tag, entry)
         if self._lease_ms > 0:
@@ -73,6 +76,11 @@ class ChannelConsumer(Consumer):
             header,
             message.body,
         )
+        if shared.remaining == 0 or not self.outbox.is_open:
+            self.took_last()
+
+    def took_last(self) -> None:
+        self._channel.comes_last(self)
 
     def cancel(self) -> None:
         self._channel.consumer_cancelled(self)

@@ -48,6 +48,7 @@ from amqpd.connections.login import on_open, on_start_ok, on_tune_ok
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.frames import (
     BASIC_ACK,
+    BASIC_GET,
     BASIC_NACK,
     BASIC_PUBLISH,
     BASIC_REJECT,
@@ -333,9 +334,9 @@ class Connection:
             send_method(self.outbox, channel.number, encode_method(new_method(commands.Channel.CloseOk)))
         else:
             dispatch(channel, decode_method(payload))
-            if not self.outbox.is_open:
-                session = channel.session
-                session.hold_for_peer()
+            if index == BASIC_GET and not self.outbox.is_open:
+                # A few bytes ask for many: not before the last answer is on its way.
+                channel.session.hold_for_peer()
         self._charge(METHOD_COST)
 
     def _charge(self, cost: i64) -> None:

@@ -21,7 +21,7 @@ from amqpd.store.log import Log
 if TYPE_CHECKING:
     from amqpd.queues.queue import Queue
 
-# Units of about a microsecond of compiled work.
+# What a turn may spend on long work, all of it together: units of about a microsecond of compiled work.
 TURN_BUDGET: Final = 2000
 
 
@@ -32,14 +32,14 @@ class Agenda:
         self.depth = depth if depth is not None else Depth()
         self.monotonic_ms = monotonic_ms
         self.wall_ms = wall_ms
+        # What is left of TURN_BUDGET; below 0 is none. Whoever finds none does one step, so that all get on, and goes on later.
+        self.budget: i64 = TURN_BUDGET
         # Queues that have ready messages and a consumer that might take some.
         self.active: list[Queue] = []
         # Durable queues whose delivered-up-to watermark moved since the last batch.
         self.moved: list[Queue] = []
         # Queues that messages leave by themselves, to be routed before the turn ends, or in the next ones if they are many.
         self.departing: list[Queue] = []
-        # How much work this turn may still do; what can wait until the next one does when it is used up.
-        self.budget: i64 = TURN_BUDGET
         # What deep queues want back from the log; the shell reads it.
         self.reads: list[PageRead] = []
         # Who wants to read what the disk does not have yet.
@@ -87,17 +87,18 @@ class Agenda:
         return [notice.text for notice in self.notices]
 
     def drain_active(self) -> None:
-        """Deliver whatever can be delivered now."""
+        """Deliver what can be delivered now; what the turn has no room for stays active, behind those that wait for longer."""
         active = self.active
-        # Delivering never makes a queue active again, but an auto-delete cascade may.
+        if len(active) == 0:
+            return
+        # Draining makes a queue active again if it has not come to its end; an auto-delete cascade may, too.
         at: i64 = 0
-        while at < len(active):
+        while at < len(active) and (at == 0 or self.budget > 0):
             queue = active[at]
+            at += 1
             queue.is_active = False
             queue.drain()
-            at += 1
-        if at > 0:
-            active.clear()
+        del active[:at]
 
     def synced(self) -> None:
         if len(self.unsynced) > 0:

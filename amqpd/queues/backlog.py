@@ -143,6 +143,8 @@ class Backlog:
         for entry in chunk.entries:
             if entry.is_ready:
                 packer.add(entry)
+                # Nobody finds it any more; who still has it from before is told that it is not what it was.
+                entry.is_ready = False
             else:
                 discarded += 1
                 # Out of the order, but it may be a dead letter that nobody took: what is said of a page is not said of it.
@@ -344,10 +346,13 @@ class Backlog:
         return found
 
     def runs(self) -> list[list[Entry]]:
-        """What is in memory as it stands there, with what is not ready any more."""
-        runs = [self._chunks[at].entries for at in range(self._first, len(self._chunks))]
-        runs.append(self._tail)
-        return [run for run in runs if len(run) > 0]
+        """The same, chunk by chunk; a chunk's list never changes."""
+        found: list[list[Entry]] = []
+        for at in range(self._first, len(self._chunks)):
+            if len(self._chunks[at].entries) > 0:
+                found.append(self._chunks[at].entries)
+        found.append(self._tail[:])
+        return found
 
     def pages(self) -> list[Page]:
         """What is on disk only."""

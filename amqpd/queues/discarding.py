@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @final
 class Discarding(Work):
-    def __init__(self, queue: Queue, runs: list[list[Entry | None]], pages: list[Page]) -> None:
-        """`runs`: what was in memory, nobody else's any more; places that are empty, or not ready, are passed over."""
+    def __init__(self, queue: Queue, runs: list[list[Entry]], pages: list[Page]) -> None:
+        """`runs`: what was in memory; what is not ready among it is passed over."""
         self._queue = queue
         self._runs = runs
         self._at: i64 = 0
@@ -54,10 +54,8 @@ class Discarding(Work):
         done = end - at
         while at < end:
             entry = run[at]
-            # Its memory is given back with it.
-            run[at] = None
             at += 1
-            if entry is not None and entry.is_ready:
+            if entry.is_ready:
                 entry.is_ready = False
                 queue.discard(entry)
         if end == len(run):

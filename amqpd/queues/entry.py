@@ -53,3 +53,6 @@ class Entry(Timer):
 
     def is_done(self) -> bool:
         return self.is_settled
+
+    def rank(self) -> i64:
+        return self.message.message_id

@@ -34,15 +34,21 @@ from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import HeadTimer, expire_overdue, forget_head, note_deadline, set_deadline, time_to_stay_ms
 from amqpd.queues.measured import MeasuredReady
 from amqpd.queues.order import new_order
-from amqpd.queues.overflow import DROP_HEAD, is_too_long
+from amqpd.queues.overflow import DROP_HEAD, SurplusTimer, is_too_long
 from amqpd.queues.ready import ReadyOrder
 from amqpd.queues.refused import Refused
-from amqpd.queues.retime import retime_unacked
+from amqpd.queues.retime import Retiming, retime_unacked
 from amqpd.queues.waiting import Waiting
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.page import Page
 from amqpd.store.record import PARKED_MS
 from amqpd.wire.field_table import FieldTable
+
+# A queue that is drained delivers so many, and one that is too long drops so many, whatever else the turn has done.
+DRAINED_COUNT_MIN: Final = 16
+# Four deliveries are a unit of work.
+DELIVERIES_PER_UNIT_SHIFT: Final = 2
+DROPPED_COUNT_MIN: Final = 64
 
 # What a settled entry holds in the place of its message.
 NOTHING: Final = Message(0, b"", b"", b"")
@@ -67,7 +73,7 @@ class Queue:
         self.name = name
         self.durable = durable
         self.auto_delete = auto_delete
-        # Number of the connection that an exclusive queue belongs to; 0 for all other queues.
+        # Number of the connection that an exclusive queue belongs to; 0 for all others.
         self.owner = owner
         self.arguments = arguments
         self.options = options
@@ -75,17 +81,15 @@ class Queue:
         self.is_stored = durable and owner == 0
         self.consumers = Consumers(options.single_active_consumer)
         self.unacked_count: i64 = 0
-        # What came back and waits for its next try.
+        # Held back: what came back and waits for its next try, and dead letters whose target has no room for them.
         self.waiting = Waiting(agenda)
-        # Dead letters whose target has no room for them.
         self.refused = Refused(self)
         self.dropped_letter_count: i64 = 0
-        # What something went wrong with.
         self.parked: list[Entry] = []
-        # What leaves by itself, to be routed by the vhost, and whether the agenda knows.
+        # What leaves by itself, and whether the agenda knows.
         self.departing = DepartureLine()
         self.is_departing = False
-        # While some of its messages are on their way back nothing is handed out: whoever holds them counts here.
+        # While some of its messages are on their way back nothing is handed out.
         self.is_paused = False
         self._pause_count: i64 = 0
         # Deliveries that a consumer timeout has brought back.
@@ -104,6 +108,9 @@ class Queue:
         self.head_timer: HeadTimer | None = None
         # True once the queue's TTL changed: what was delivered before has a deadline by an older one.
         self.is_retimed = False
+        # While its messages get new deadlines, and while the next turns have surplus to drop.
+        self.retiming: Retiming | None = None
+        self.has_surplus_timer = False
         # Who waits for the next message to be read from the disk.
         self._getters: list[Getter] = []
         # The ids of what it has taken lately. Only who publishes looks at them; `publish` takes everything.
@@ -157,10 +164,17 @@ class Queue:
             self.drop_surplus()
 
     def drop_surplus(self) -> None:
-        """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen."""
+        """RabbitMQ's drop-head: what leaves is dead-lettered with reason maxlen. What the turn has no room for follows."""
         if self.options.overflow != DROP_HEAD:
             return
+        agenda = self.agenda
+        left: i64 = agenda.budget if agenda.budget > DROPPED_COUNT_MIN else DROPPED_COUNT_MIN
         while self._is_too_long(0, 0):
+            if left == 0:
+                if not self.has_surplus_timer:
+                    self.has_surplus_timer = True
+                    agenda.wheel.put_off(SurplusTimer(self))
+                return
             if self.refused.count > 0:
                 # Nobody has room for it, and we have not either.
                 self._finish(self.refused.take_oldest().entry)
@@ -172,6 +186,8 @@ class Queue:
                 return
             else:
                 self.leave(self.ready.pop_surplus(), MAXLEN)
+            left -= 1
+            agenda.budget -= 1
 
     def _is_surplus_held(self) -> bool:
         """Does the surplus begin with what waits for its next try, as the older part of the queue?"""
@@ -220,23 +236,37 @@ class Queue:
             self.unacked_count += 1
 
     def drain(self) -> None:
-        """Deliver ready messages for as long as a consumer can take one."""
+        """Deliver ready messages for as long as a consumer can take one, and the turn has room for it."""
         if self.is_paused:
             return
         ready = self.ready
         consumers = self.consumers
+        agenda = self.agenda
+        count_max = agenda.budget << DELIVERIES_PER_UNIT_SHIFT
+        if count_max < DRAINED_COUNT_MIN:
+            count_max = DRAINED_COUNT_MIN
+        left = count_max
+        consumer: Consumer | None = None
         while ready.count > 0:
+            if left == 0:
+                # Other queues come first now, and other consumers of that channel.
+                assert consumer is not None
+                consumer.took_last()
+                self.wake()
+                break
             consumer = consumers.next()
             if consumer is None or ready.is_waiting():
-                return
+                break
+            left -= 1
             entry = ready.pop()
-            if entry.due_ms != 0 and entry.due_ms <= self.agenda.monotonic_ms:
+            if entry.due_ms != 0 and entry.due_ms <= agenda.monotonic_ms:
                 self.leave(entry, EXPIRED)
                 continue
             try:
                 self._hand_over(entry, consumer)
             except Exception as error:
                 self.entry_failed(entry, error)
+        agenda.budget -= (count_max - left) >> DELIVERIES_PER_UNIT_SHIFT
 
     def wake(self) -> None:
         """Something changed that may let messages out: look again at the end of this turn."""
@@ -512,6 +542,7 @@ class Queue:
         self.is_deleted = True
         count = self._empty()
         forget_head(self)
+        self.retiming = None
         if self.dedup is not None:
             self.dedup.close()
         consumers = self.consumers.all
@@ -522,15 +553,13 @@ class Queue:
 
     def _empty(self) -> int:
         """Everything that is ready, held back or parked is done with, in memory or not."""
-        held: list[Entry | None] = []
-        held.extend([each.entry for each in self.waiting.clear()])
+        held = [each.entry for each in self.waiting.clear()]
         held.extend(self.refused.clear())
         held.extend(self.parked)
         self.parked = []
         for entry in held:
-            if entry is not None:
-                # What is ready is discarded, and they are with it.
-                entry.is_ready = True
+            # What is ready is discarded, and they are with it.
+            entry.is_ready = True
         count = int(self.ready.count) + len(held)
         pages = self.ready.pages()
         runs = self.ready.dismantle()

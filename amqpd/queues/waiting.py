@@ -43,6 +43,9 @@ class NextTry(Timer):
     def is_done(self) -> bool:
         return self.is_over
 
+    def rank(self) -> i64:
+        return self.message_id
+
 
 @final
 class Waiting:
@@ -98,10 +101,15 @@ class Waiting:
     def entries(self) -> list[Entry]:
         return [each.entry for each in self.tries()]
 
-    def rearm(self) -> None:
-        """Their own times have changed."""
-        for each in self.clear():
-            self.add(each.entry, each.ready_at_ms)
+    def copy(self) -> list[NextTry]:
+        """All who wait, as they stand."""
+        return list(self._tries.values())
+
+    def rearm(self, next_try: NextTry) -> None:
+        """Its message's own time has changed."""
+        next_try.is_over = True
+        self._agenda.wheel.done()
+        self.add(next_try.entry, next_try.ready_at_ms)
 
     def clear(self) -> list[NextTry]:
         """Nobody waits any more; returns who did."""
