@@ -28,6 +28,7 @@ class DelayedExchange(Exchange):
         self.by_key_only = False
         self.delays = True
         # The registry, which knows the types, replaces it by the one asked for.
+        self.tries_each_key = True
         self.inner: Exchange = DirectExchange("direct", name, durable, auto_delete, internal, arguments)
 
     def check_arguments(self, where: str) -> None:

@@ -83,6 +83,8 @@ class Exchange:
         self.alternate: str | None = alternate_argument(arguments)
         # True: `route` looks at nothing but the routing key and the bindings, so its answer may be kept.
         self.by_key_only = True
+        # False: a message goes the same way whatever further routing keys it has (CC, BCC).
+        self.tries_each_key = False
         # True: a message with a header x-delay waits for that long before it is routed here (vhosts/delays.py).
         self.delays = False
         # True: a message with a header x-deduplication-header is routed here once (vhosts/deduplication.py).

@@ -82,6 +82,7 @@ class TopicExchange(Exchange):
         self, type_name: str, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: FieldTable
     ) -> None:
         super().__init__(type_name, name, durable, auto_delete, internal, arguments)
+        self.tries_each_key = True
         self.root = Node(False)
         # Grows by one per word of every message, so that marks of earlier ones are never mistaken for this one's.
         self._step: i64 = 0

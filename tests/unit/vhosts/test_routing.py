@@ -85,6 +85,53 @@ def test_an_alternate_exchange_is_used_only_where_nothing_matches_and_its_cycles
     assert reached(vhost, "a", "none") == []
 
 
+def test_all_keys_go_on_through_a_binding_that_one_of_them_matched() -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, "q")
+    declare_exchange(vhost, "d", "direct")
+    declare_exchange(vhost, "t", "topic")
+    bind(vhost, "d", "t", "k1", to_exchange=True)
+    bind(vhost, "t", "q", "k2")
+    assert reached(vhost, "d", "k1", "k2") == ["q"]
+    assert reached(vhost, "d", "k2", "k1") == ["q"]
+    assert reached(vhost, "d", "k1") == []
+    assert reached(vhost, "d", "k2", "none") == []
+
+
+def test_an_alternate_exchange_gets_only_what_no_key_matches() -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, "q", "lost")
+    declare_exchange(vhost, "lost")
+    declare_exchange(vhost, "d", "direct", alternate="lost")
+    bind(vhost, "d", "q", "k")
+    bind(vhost, "lost", "lost")
+    assert reached(vhost, "d", "k", "none") == ["q"]
+    assert reached(vhost, "d", "none", "k") == ["q"]
+    assert reached(vhost, "d", "none", "other") == ["lost"]
+
+
+def test_keys_that_lead_through_a_delayed_exchange_are_tried_as_its_inner_type_does() -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, "q", "r")
+    for name, inner in (("t", "topic"), ("h", "x-modulus-hash")):
+        arguments = encode_table({"x-delayed-type": inner})
+        vhost.declare_exchange(name, "x-delayed-message", False, False, False, arguments)
+        bind(vhost, name, "q", "a.*")
+        bind(vhost, name, "r", "b.*")
+    assert reached(vhost, "t", "b.1", "a.1") == ["r", "q"]
+    assert len(reached(vhost, "h", "b.1", "a.1", "c", "d", "e")) == 1
+
+
+@pytest.mark.parametrize("type_name", ["x-modulus-hash", "x-consistent-hash", "x-random"])
+def test_an_exchange_that_gives_each_message_to_one_binding_does_so_with_further_keys_too(type_name: str) -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, *"abcdefgh")
+    declare_exchange(vhost, "x", type_name)
+    for name in "abcdefgh":
+        bind(vhost, "x", name, "1")
+    assert len(reached(vhost, "x", *[str(number) for number in range(20)])) == 1
+
+
 def test_an_alternate_exchange_that_is_missing_is_as_none() -> None:
     vhost = new_vhost()
     declare_exchange(vhost, "a", alternate="none")
