@@ -228,6 +228,8 @@ class Channel:
             queues = route.queues
             if len(queues) == 0:
                 if mandatory:
+                    if self.confirms is not None:
+                        self.confirms.returning()
                     send_basic_return(self.outbox, self.number, 312, b"NO_ROUTE", route_key, header, body)
             else:
                 for each in queues:
