@@ -108,10 +108,7 @@ class DeadLetters:
         """Take the message out of its queue and into wherever it belongs now."""
         entry = letter.entry
         queue = entry.queue
-        exchange = queue.options.dead_letter_exchange
-        if exchange is None or queue.is_deleted or exchange not in self._vhost.exchanges:
-            if exchange is not None and not queue.is_deleted:
-                self._drop(queue, f"exchange '{exchange}' does not exist")
+        if queue.options.dead_letter_exchange is None or queue.is_deleted:
             queue.bury(entry)
             return
         if not self._send(queue, entry, letter.reason):
@@ -131,6 +128,11 @@ class DeadLetters:
         agenda = self._agenda
         exchange = queue.options.dead_letter_exchange
         assert exchange is not None
+        if exchange not in vhost.exchanges:
+            self._drop(queue, f"exchange '{exchange}' does not exist")
+            if entry is not None:
+                queue.bury(entry)
+            return True
         notice = self._notice(queue, message, reason)
         route = notice.route
         if route is None or notice.generation != vhost.routes.generation:
