@@ -289,7 +289,7 @@ class VHost:
     # Bindings
 
     def bind(self, binding: Binding, connection_number: i64 = 0) -> None:
-        """Idempotent. Raises NotFound, then what the exchange's type has against it, then ResourceLocked."""
+        """Idempotent. Raises NotFound, what the exchange's type has against it, ResourceLocked, then PreconditionFailed."""
         source = self.find_exchange(binding.source)
         queue: Queue | None = None
         if binding.to_exchange:
@@ -301,15 +301,23 @@ class VHost:
         source.check_binding(binding, self._limits)
         if queue is not None:
             check_queue_owner(queue, connection_number, self.name)
-        if self.binding_count >= self._limits.bindings_max:
-            raise PreconditionFailed(
-                f"vhost '{self.name}' has {int(self.binding_count)} bindings, the most it may have"
-            )
-        if not self.restore_binding(binding):
+        if binding.key in source.bindings:
             return
+        self._check_room_for(binding)
+        self.restore_binding(binding)
         self.routes.drop()
         if self._is_stored(binding):
             self.changes.put_binding(self.name, binding)
+
+    def _check_room_for(self, binding: Binding) -> None:
+        limits = self._limits
+        name = binding.destination
+        if not binding.to_exchange and len(self._bindings_to.get((False, name), {})) >= limits.bindings_per_queue_max:
+            raise PreconditionFailed(f"{queue_in(name, self.name)} has the most bindings it may have")
+        if self.binding_count >= limits.bindings_max:
+            raise PreconditionFailed(
+                f"vhost '{self.name}' has {int(self.binding_count)} bindings, the most it may have"
+            )
 
     def restore_binding(self, binding: Binding) -> bool:
         """False if it was there."""
