@@ -42,6 +42,7 @@ def on_queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
         return
     if method.passive:
         # In RabbitMQ '' is not the last declared queue here, but no queue at all.
+        session.check_passive("queue", name)
         queue = vhost.find_queue(name, session.number)
         queue.touch()
     else:

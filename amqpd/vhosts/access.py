@@ -179,6 +179,15 @@ class Access:
                 f"refused for user '{printable(user)}'"
             )
 
+    def check_any(self, user: str, vhost: str, kind: str, name: str) -> None:
+        """AccessRefused unless `user` may do something with the queue or exchange."""
+        for access in (CONFIGURE, WRITE, READ):
+            if self.allows(user, vhost, access, name):
+                return
+        raise AccessRefused(
+            f"access to {kind} '{printable(name)}' in vhost '{printable(vhost)}' refused for user '{printable(user)}'"
+        )
+
     def allows(self, user: str, vhost: str, access: str, name: str) -> bool:
         permission = self.permission(user, vhost)
         return permission is not None and permission.allows(access, name)
