@@ -51,7 +51,9 @@ class DelayedExchange(Exchange):
         return self.inner.route(routing_key, headers)
 
     def route_message(self, routing_key: str, headers: FieldTable | None, header: bytes) -> list[Binding]:
-        return self.inner.route_message(routing_key, headers, header)
+        found = self.inner.route_message(routing_key, headers, header)
+        self.last_cost = self.inner.last_cost
+        return found
 
     def on_bound(self, binding: Binding) -> None:
         self.inner.bind(binding)

@@ -86,8 +86,6 @@ class TopicExchange(Exchange):
         self.root = Node(False)
         # Grows by one per word of every message, so that marks of earlier ones are never mistaken for this one's.
         self._step: i64 = 0
-        # Nodes reached by the last match, once for each word: what it cost.
-        self.last_cost: i64 = 0
 
     def check_binding(self, binding: Binding, limits: Limits = DEFAULTS) -> None:
         count = binding.routing_key.count(".") + 1
@@ -106,6 +104,7 @@ class TopicExchange(Exchange):
             cost += len(reached)
             if len(reached) == 0:
                 break
+        # Nodes reached, once for each word.
         self.last_cost = cost
         found: list[Binding] = []
         for node in reached:
