@@ -3,8 +3,9 @@
 Owns the walk over exchange-to-exchange bindings and alternate exchanges, and the cache of what it found. Does not own
 how one exchange matches (exchanges/).
 Invariants: a queue stands in a route once, however many ways lead to it; an exchange is visited once, with all routing
-keys (CC and BCC are some), so cycles end, and its alternate exchange gets only what none of them leads anywhere; a cached route is exact, because any change of exchanges, queues or bindings drops the whole cache and marks what was
-handed out as stale.
+keys (CC and BCC are some), so cycles end, and its alternate exchange gets only what none of them leads anywhere; a cached
+route is exact, because any change of exchanges, queues or bindings drops the whole cache and marks what was handed out as
+stale, and so does a change of permissions, which whoever remembers a route had asked.
 """
 
 from __future__ import annotations

@@ -187,8 +187,13 @@ class VHost:
         check_properties_of_type(options.queue_type, where, durable, exclusive, auto_delete, is_server_named)
         if len(self.queues) >= self._limits.queues_max:
             raise PreconditionFailed(f"vhost '{self.name}' has {len(self.queues)} queues, the most it may have")
-        for key in unknown_arguments(arguments):
-            self._agenda.notice(f"{where} was declared with the unknown argument '{key}', which is kept and ignored")
+        unknown = unknown_arguments(arguments)
+        if len(unknown) > 0:
+            # One line, however many there are.
+            others = f" and {len(unknown) - 1} others" if len(unknown) > 1 else ""
+            self._agenda.notice(
+                f"{where} was declared with the unknown argument '{unknown[0]}'{others}, kept and ignored"
+            )
         owner = connection_number if exclusive else 0
         queue_id = self.changes.next_queue_id()
         queue = Queue(queue_id, self.name, name, durable, auto_delete, owner, arguments, options, self._agenda)

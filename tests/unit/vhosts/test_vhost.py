@@ -208,7 +208,10 @@ def test_the_limit_of_one_queue_holds_for_its_new_bindings_only() -> None:
 def test_an_operator_hears_of_arguments_without_effect() -> None:
     vhost = new_vhost()
     declare_queue(vhost, arguments=encode_table({"x-mine": 1}))
-    assert "unknown argument 'x-mine'" in vhost._agenda.lines[0]
+    declare_queue(vhost, "r", arguments=encode_table({f"x-mine-{number}": 1 for number in range(1000)}))
+    assert "unknown argument 'x-mine', kept and ignored" in vhost._agenda.lines[0]
+    assert "unknown argument 'x-mine-0' and 999 others, kept" in vhost._agenda.lines[1]
+    assert len(vhost._agenda.lines) == 2
 
 
 def test_a_refused_declare_leaves_nothing() -> None:
