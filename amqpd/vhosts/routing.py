@@ -54,6 +54,8 @@ class Route:
         self.is_duplicate = False
         self.has_windows = len([queue for queue in queues if queue.dedup is not None]) > 0
         self.is_stale = False
+        # Steps that it took to find it, for who bounds the work of a turn.
+        self.cost: i64 = len(queues)
 
     @property
     def deduplicates(self) -> bool:
@@ -137,6 +139,7 @@ def find_route(
     else:
         _walk(vhost, exchange, routing_keys, found)
     route = Route(exchange, routing_keys[0], list(found.queues.values()), found.by_key_only)
+    route.cost += found.cost
     if not found.by_key_only:
         route.notes = found.notes
         route.is_duplicate = found.is_duplicate
@@ -156,6 +159,7 @@ class _Found:
         self.by_key_only = True
         self.notes: list[Note] = []
         self.is_duplicate = False
+        self.cost: i64 = 0
 
 
 def _walk(vhost: VHost, start: Exchange, routing_keys: list[str], found: _Found) -> None:
@@ -177,9 +181,12 @@ def _walk(vhost: VHost, start: Exchange, routing_keys: list[str], found: _Found)
                 found.is_duplicate = True
                 continue
         bindings = exchange.route_message(routing_keys[0], headers, found.header)
+        found.cost += 1 + exchange.last_cost
         if len(routing_keys) > 1 and exchange.tries_each_key:
             for routing_key in routing_keys[1:]:
                 bindings.extend(exchange.route_message(routing_key, headers, found.header))
+                found.cost += 1 + exchange.last_cost
+        found.cost += len(bindings)
         if note is not None and len(bindings) > 0:
             found.notes.append(note)
         for binding in bindings:

@@ -150,6 +150,22 @@ def test_a_route_knows_the_one_queue_and_those_that_store() -> None:
     assert both.stored_ids == int(vhost.queues["durable"].queue_id).to_bytes(4, "little")
 
 
+def test_a_route_tells_what_it_took_to_find_it() -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, "q")
+    declare_exchange(vhost, "d", "direct")
+    bind(vhost, "d", "q", "k")
+    assert find_route(vhost, "", ["q"], None).cost == 1
+    # The look, its binding, the queue.
+    assert find_route(vhost, "d", ["k"], None).cost == 3
+    keys = [str(number) for number in range(100)]
+    assert find_route(vhost, "d", keys, None).cost == 100
+    for number in range(50):
+        declare_exchange(vhost, f"x{number}")
+        bind(vhost, "d", f"x{number}", "k", to_exchange=True)
+    assert find_route(vhost, "d", ["k"], None).cost == 1 + 51 + 50 + 1
+
+
 def test_an_exchange_that_looks_at_headers_makes_its_route_no_ones_but_the_messages() -> None:
     vhost = new_vhost()
     declare_exchange(vhost, "a")
