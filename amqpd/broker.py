@@ -68,6 +68,7 @@ class Broker:
         self.access = restore_access(topology, limits, self.changes, entropy)
         self.vhosts = restore_vhosts(topology, recovered, limits, self.agenda, self.changes)
         self._departures = Departures(self.agenda, self.vhosts)
+        self.access.watch(self.vhosts)
         self.connections: dict[int, Connection] = {}
         # True until definitions had their chance to say who may log in.
         self._is_first_start = len(topology.users) == 0

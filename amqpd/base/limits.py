@@ -20,6 +20,7 @@ CHANNEL_NUMBER_MAX: Final = 65_535
 
 CONSUMER_TIMEOUT_ACTIONS: Final = ("return", "close")
 ALARM_ACTIONS: Final = ("block", "nack")
+PASSIVE_DECLARE_PERMISSIONS: Final = ("none", "any")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Limits:
     loopback_users: tuple[str, ...] = ("guest",)
     # In these vhosts ("*" is all) a redeclare of a queue with other arguments is accepted, and the queue stays as it is.
     redeclare_keep: tuple[str, ...] = ()
+    # What a passive declare needs: "none", as RabbitMQ until 4.2, or "any" of configure, write and read on what is asked for.
+    passive_declare_permissions: str = "none"
 
     # The connection, before and after login.
     connections_max: int = 10_000
@@ -111,6 +114,9 @@ class Limits:
             return f"consumer_timeout_action must be {actions}, not {self.consumer_timeout_action!r}"
         if self.alarm_action not in ALARM_ACTIONS:
             return f"alarm_action must be {' or '.join(ALARM_ACTIONS)}, not {self.alarm_action!r}"
+        if self.passive_declare_permissions not in PASSIVE_DECLARE_PERMISSIONS:
+            choices = " or ".join(PASSIVE_DECLARE_PERMISSIONS)
+            return f"passive_declare_permissions must be {choices}, not {self.passive_declare_permissions!r}"
         if not MIB <= self.segment_bytes <= 1024 * MIB:
             return f"segment_bytes must be from {MIB} to {1024 * MIB}"
         if len(self.version.split(".")) != 3 or not self.version.replace(".", "").isdigit():

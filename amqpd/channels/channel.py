@@ -218,6 +218,8 @@ class Channel:
             # The disk can't follow: this publisher waits for it, or memory would fill.
             self.session.hold_until(mark)
         if mandatory and route.only is None and len(route.queues) == 0 and not route.is_duplicate:
+            if self.confirms is not None:
+                self.confirms.returning()
             send_basic_return(self.outbox, self.number, 312, b"NO_ROUTE", route_key, header, body)
             if not self.outbox.is_open:
                 self.session.hold_for_peer()
@@ -271,17 +273,23 @@ class Channel:
         route_key = self._route_key
         vhost = self.session.vhost
         is_own = len(extra_routing_keys) > 0
-        route = None if is_own else vhost.routes.get(route_key)
+        known = None if is_own else vhost.routes.get(route_key)
+        route = known
         if route is None or not route.by_key_only:
             exchange_name, routing_key = split_route_key(route_key)
             route = find_route(vhost, exchange_name, [routing_key, *extra_routing_keys], headers, self._header)
-            if not is_own:
-                vhost.routes.put(route_key, route)
-        if not is_own:
-            self._route = route
+        if is_own:
+            return route
+        if known is None:
+            vhost.routes.put(route_key, route)
+            known = route
+        # All channels remember the one in the vhost's cache, which becomes stale with it: where headers have a say it
+        # stands for no more than that this channel may publish by this key.
+        if known is not self._route:
+            self._route = known
             if len(self._routes) >= ROUTES_MAX:
                 self._routes.clear()
-            self._routes[route_key] = route
+            self._routes[route_key] = known
         return route
 
     def _check_publish(self) -> None:

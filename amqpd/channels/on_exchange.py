@@ -25,6 +25,7 @@ def on_exchange_declare(channel: Channel, method: commands.Exchange.Declare) -> 
         check_type(method.exchange_type)
     refuse_default_exchange(name)
     if method.passive:
+        session.check_passive("exchange", name)
         vhost.find_exchange(name)
     else:
         session.check("configure", "exchange", name)

@@ -42,6 +42,7 @@ def on_queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
         return
     if method.passive:
         # In RabbitMQ '' is not the last declared queue here, but no queue at all.
+        session.check_passive("queue", name)
         queue = vhost.find_queue(name, session.number)
         queue.touch()
     else:
@@ -87,10 +88,7 @@ def _on_reply_queue_declare(channel: Channel, name: str, nowait: bool) -> None:
 
 def on_queue_bind(channel: Channel, method: commands.Queue.Bind) -> None:
     binding = _binding(channel, method.queue, method.exchange, method.routing_key, method)
-    vhost = channel.session.vhost
-    if len(vhost.bindings_to(False, binding.destination)) >= channel.session.limits.bindings_per_queue_max:
-        raise PreconditionFailed(f"{queue_in(binding.destination, vhost.name)} has the most bindings it may have")
-    vhost.bind(binding, channel.session.number)
+    channel.session.vhost.bind(binding, channel.session.number)
     if not method.nowait:
         channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Queue.BindOk)))
 

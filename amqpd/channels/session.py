@@ -93,6 +93,11 @@ class Session(CommitWaiter):
         """Raise AccessRefused unless this user has `access` (configure, write, read) to a queue or exchange."""
         self.access.check(self.user, self.vhost.name, access, kind, name)
 
+    def check_passive(self, kind: str, name: str) -> None:
+        """Raise AccessRefused where even a passive declare needs a permission."""
+        if self.limits.passive_declare_permissions == "any":
+            self.access.check_any(self.user, self.vhost.name, kind, name)
+
     # Replies that wait for the disk
 
     def reply(self, channel_number: i64, payload: bytes) -> None:

@@ -13,7 +13,7 @@ from mypy_extensions import i64
 
 from amqpd.base.message import Message
 from amqpd.queues.agenda import Agenda
-from amqpd.queues.dead_letter import MAXLEN, REJECTED, dead_header, is_cycle
+from amqpd.queues.dead_letter import MAXLEN, REJECTED, dead_header, queues_since_publish
 from amqpd.queues.departure import Departure
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.publish import REFUSED, put, refusing
@@ -49,6 +49,8 @@ class DeathNotice:
         # As it is routed; BCC stands in it still.
         self.header = dead_header(message.header, queue.name, reason, old_exchange, died_by, time_s, is_override)
         self.table = headers(self.header)
+        # Where it must not come back to.
+        self.been_in = queues_since_publish(self.table) if reason != REJECTED else {}
         # Where it goes, as long as exchanges and bindings stay as they are.
         self.route: Route | None = None
         self.generation: i64 = 0
@@ -66,9 +68,6 @@ class DeathNotice:
             and self._old_header == message.header
             and self._old_route_key == message.route_key
         )
-
-    def is_cycle(self, name: str) -> bool:
-        return self._reason != REJECTED and is_cycle(self.table, name)
 
 
 @final
@@ -123,7 +122,7 @@ class DeadLetters:
         vhost = self._vhost
         # What was taken once is no duplicate of itself, wherever it goes from there.
         route = find_route(vhost, exchange, notice.keys, notice.table, notice.header, False)
-        targets = [each for each in route.queues if not notice.is_cycle(each.name)]
+        targets = [each for each in route.queues if each.name not in notice.been_in]
         if len(targets) < len(route.queues):
             self._agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
             return Route(route.exchange, route.routing_key, targets, False)

@@ -2,9 +2,10 @@
 
 Owns the walk over exchange-to-exchange bindings and alternate exchanges, and the cache of what it found. Does not own
 how one exchange matches (exchanges/).
-Invariants: a queue stands in a route once, however many ways lead to it; an exchange is visited once, so cycles end;
-a cached route is exact, because any change of exchanges, queues or bindings drops the whole cache and marks what was
-handed out as stale.
+Invariants: a queue stands in a route once, however many ways lead to it; an exchange is visited once, with all routing
+keys (CC and BCC are some), so cycles end, and its alternate exchange gets only what none of them leads anywhere; a cached
+route is exact, because any change of exchanges, queues or bindings drops the whole cache and marks what was handed out as
+stale, and so does a change of permissions, which whoever remembers a route had asked.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Route:
         self.is_noted = False
         self.has_windows = len([queue for queue in queues if queue.dedup is not None]) > 0
         self.is_stale = False
+        # Steps that it took to find it, for who bounds the work of a turn.
+        self.cost: i64 = len(queues)
 
     @property
     def deduplicates(self) -> bool:
@@ -124,7 +127,9 @@ def find_route(
     header: bytes = NO_PROPERTIES,
     is_first_time: bool = True,
 ) -> Route:
-    """Walk from one exchange; several routing keys (CC, BCC) share the walk. Raises NotFound for a missing exchange.
+    """Walk from one exchange; several routing keys (CC, BCC) go all the way together, the message's own first.
+
+    Raises NotFound for a missing exchange.
 
     `header` is the content header, for exchanges that look at properties; `headers` are the headers in it.
     `is_first_time`: exchanges that deduplicate have a say, which they have not in where a dead letter goes; and raises
@@ -134,14 +139,15 @@ def find_route(
     if exchange is None:
         raise NotFound(f"no exchange '{exchange_name}' in vhost '{vhost.name}'")
     found = _Found(headers, header, is_first_time)
-    for routing_key in routing_keys:
-        if exchange_name == DEFAULT_EXCHANGE:
+    if exchange_name == DEFAULT_EXCHANGE:
+        for routing_key in routing_keys:
             queue = vhost.find_queue_or_reply(routing_key)
             if queue is not None:
                 found.queues[routing_key] = queue
-        else:
-            _walk(vhost, exchange, routing_key, found)
+    else:
+        _walk(vhost, exchange, routing_keys, found)
     route = Route(exchange, routing_keys[0], list(found.queues.values()), found.by_key_only)
+    route.cost += found.cost
     if not found.by_key_only:
         route.note(found.notes, found.is_duplicate)
     return route
@@ -149,7 +155,7 @@ def find_route(
 
 @final
 class _Found:
-    """What the walks for one message ask, and have found so far."""
+    """What the walk for one message asks, and has found so far."""
 
     def __init__(self, headers: FieldTable | None, header: bytes, is_first_time: bool) -> None:
         self.headers = headers
@@ -160,9 +166,10 @@ class _Found:
         self.by_key_only = True
         self.notes: list[Note] = []
         self.is_duplicate = False
+        self.cost: i64 = 0
 
 
-def _walk(vhost: VHost, start: Exchange, routing_key: str, found: _Found) -> None:
+def _walk(vhost: VHost, start: Exchange, routing_keys: list[str], found: _Found) -> None:
     """Add the queues that `start` leads to."""
     headers = found.headers
     visited: dict[str, None] = {start.name: None}
@@ -182,7 +189,13 @@ def _walk(vhost: VHost, start: Exchange, routing_key: str, found: _Found) -> Non
             if note is not None and note.is_known:
                 found.is_duplicate = True
                 continue
-        bindings = exchange.route_message(routing_key, headers, found.header)
+        bindings = exchange.route_message(routing_keys[0], headers, found.header)
+        found.cost += 1 + exchange.last_cost
+        if len(routing_keys) > 1 and exchange.tries_each_key:
+            for routing_key in routing_keys[1:]:
+                bindings.extend(exchange.route_message(routing_key, headers, found.header))
+                found.cost += 1 + exchange.last_cost
+        found.cost += len(bindings)
         if note is not None and len(bindings) > 0:
             found.notes.append(note)
         for binding in bindings:
