@@ -14,11 +14,11 @@ from typing import Annotated
 
 import typer
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.cli.log_records import Dump
 from amqpd.cli.log_stat import Stat
 from amqpd.cli.log_survey import EXIT_UNREADABLE, CannotLook, Survey, counted, progress
 from amqpd.store.inspect import Chain
-from amqpd.store.segment import UnknownFormat
 from amqpd.store.topology import Topology
 
 app = typer.Typer(

@@ -12,10 +12,10 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.store.batch import BatchHeader
 from amqpd.store.inspect import Chain, RecordView, SegmentScan, describe_damage, kind_name, queue_name, try_view_record
 from amqpd.store.record import DELIVERED, MESSAGE, MOVE, REQUEUE, SPILLED
-from amqpd.store.segment import UnknownFormat
 
 PREVIEW_BYTES: Final = 60
 

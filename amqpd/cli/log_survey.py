@@ -15,11 +15,10 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.runtime.files import DataDirectoryRefused
 from amqpd.runtime.snapshot import NotADataDirectory, Snapshot
 from amqpd.store.recovered import Recovered
-from amqpd.store.segment import UnknownFormat
 from amqpd.store.topology import Topology
 from amqpd.store.verify import CheckpointFigures, Problem, SegmentFigures, Verifier
 

@@ -24,6 +24,7 @@ from amqpd.queues.dead_letter import DELIVERY_LIMIT, EXPIRED, MAXLEN, REJECTED, 
 from amqpd.queues.dedup_window import DedupWindow, window_of
 from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import HeadTimer, expire_overdue, forget_head, note_deadline, set_deadline, time_to_stay_ms
+from amqpd.queues.losses import Losses
 from amqpd.queues.measured import MeasuredReady
 from amqpd.queues.order import new_order
 from amqpd.queues.overflow import DROP_HEAD, is_too_long
@@ -83,6 +84,8 @@ class Queue:
         self.is_retimed = False
         # Who waits for the next message to be read from the disk.
         self._getters: list[Getter] = []
+        # What it could not read of itself; most never know of any.
+        self.losses: Losses | None = None
         # The ids of what it has taken lately. Only who publishes looks at them; `publish` takes everything.
         self.dedup: DedupWindow | None = None
         self.dedup = window_of(self)

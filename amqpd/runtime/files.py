@@ -19,11 +19,12 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from amqpd.runtime.file_disk import FILE_MODE, FileDisk, make_directory, replace_file, sync_directory
+from amqpd.base.errors import UnknownFormat
+from amqpd.runtime.file_disk import FileDisk, make_directory, replace_file
 from amqpd.runtime.log_writer import DiskEvents, LogWriter
+from amqpd.runtime.reserve import FILE_MODE, sync_directory
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
-from amqpd.store.segment import UnknownFormat
 from amqpd.store.sqlite_topology import SqliteTopology
 from amqpd.store.topology import Topology
 from amqpd.vhosts.restore import resident_queue_ids

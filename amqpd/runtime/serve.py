@@ -27,7 +27,7 @@ from typing import Any, Final
 import uvloop
 
 from amqpd import __version__
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.base.ports import Entropy
 from amqpd.broker import Broker
 from amqpd.config import Address, Config
@@ -44,7 +44,6 @@ from amqpd.runtime.upkeep import Upkeep
 from amqpd.runtime.watch import Watch, raise_file_limit
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
-from amqpd.store.segment import UnknownFormat
 
 EXIT_CANNOT_START: Final = 1
 EXIT_OUR_BUG: Final = 70

@@ -31,12 +31,11 @@ from typing import Final, final
 from librt.strings import BytesWriter, read_i64_le, write_i32_le, write_i64_le
 from mypy_extensions import i32, i64
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.base.message import Message
 from amqpd.store.log import Log
 from amqpd.store.page import BODY_BYTES_MAX, Page, fits_page
 from amqpd.store.record import DEDUP_FIXED_SIZE, read_u16, read_u32, write_dedup, write_u16, write_u32
-from amqpd.store.segment import UnknownFormat
 
 CHECKPOINT_MAGIC: Final = b"AMQPDCKP"
 CHECKPOINT_FORMAT: Final = 2

@@ -34,12 +34,12 @@ from amqpd.store.batch import (
     try_read_batch,
 )
 from amqpd.store.checkpoint import CheckpointReader
-from amqpd.store.disk import Disk
+from amqpd.store.disk import Disk, DiskFull
 from amqpd.store.inspect import describe_damage
 from amqpd.store.log import LogStart
 from amqpd.store.recovered import Recovered, RecoveryReport
 from amqpd.store.replay import Replay
-from amqpd.store.segment import SEGMENT_HEADER_SIZE, DiskFull, SegmentWriter, try_read_segment_header
+from amqpd.store.segment import SEGMENT_HEADER_SIZE, SegmentWriter, try_read_segment_header
 
 
 def recover(

@@ -14,6 +14,7 @@ from typing import Final, final
 from librt.strings import read_i64_le
 from mypy_extensions import i64
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BatchHeader
 from amqpd.store.checkpoint import DEDUP as LISTED_DEDUP
@@ -42,7 +43,6 @@ from amqpd.store.record import (
     read_u32,
 )
 from amqpd.store.recovered import RecoveredEntry, RecoveredId, RecoveryReport
-from amqpd.store.segment import UnknownFormat
 
 # The property expiration, among the property flags of a content header, and where those are.
 _EXPIRATION: Final = 1 << 8

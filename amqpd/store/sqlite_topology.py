@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from sqlite_utils import Database
 
-from amqpd.base.errors import Corrupt
-from amqpd.store.segment import UnknownFormat
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.store.topology import (
     BINDINGS,
     EXCHANGES,

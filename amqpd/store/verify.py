@@ -18,7 +18,7 @@ from typing import final
 
 from mypy_extensions import i64
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.store.batch import BatchHeader
 from amqpd.store.checkpoint import DEDUP, ENTRY, PAGE, CheckpointReader
 from amqpd.store.disk import Disk
@@ -27,7 +27,7 @@ from amqpd.store.page import PAGE_ENTRY_SIZE
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
 from amqpd.store.replay import record_size
-from amqpd.store.segment import SEGMENT_HEADER_SIZE, UnknownFormat
+from amqpd.store.segment import SEGMENT_HEADER_SIZE
 
 
 @final

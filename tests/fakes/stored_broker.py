@@ -77,6 +77,7 @@ class StoredBroker(BrokerHarness):
         self.hold_reads = False
         self.reads = []
         self.failing_reads = 0
+        self.damaged_reads = 0
         self.read_count = 0
         # It writes what it commits at once, so that there is nothing to flush.
         self.batches = []

@@ -19,10 +19,11 @@ from amqpd.connections.connection import Connection
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
+from amqpd.store.disk import FULL_ERRNOS, DiskFull
 from amqpd.store.log import Log
 from amqpd.store.page_reader import PageReader
 from amqpd.store.recovery import recover
-from amqpd.store.segment import FULL_ERRNOS, DiskFull, SegmentWriter
+from amqpd.store.segment import SegmentWriter
 from amqpd.vhosts.restore import resident_queue_ids
 from tests.sim.disk import SimDisk
 from tests.sim.ledger import Violation

@@ -13,9 +13,8 @@ import errno
 import random
 from collections.abc import Callable
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.base.limits import Limits
-from amqpd.store.segment import UnknownFormat
 from amqpd.vhosts.policies import checked_policy
 from tests.sim import plan as plans
 from tests.sim.accounts import miscounted

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.base.message import Message
 from amqpd.runtime.files import DataDirectory, DataDirectoryRefused, SpaceWatch, default_reserve_bytes
 from amqpd.runtime.log_writer import DiskEvents
 from amqpd.store.log import Log
 from amqpd.store.record import queue_id_bytes
-from amqpd.store.segment import UnknownFormat
 from amqpd.store.topology import QUEUES, VHOSTS, QueueRow, TopologyChange, VhostRow, put
 from tests.fakes.store_model import found_state, redelivered_flags
 

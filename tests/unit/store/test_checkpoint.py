@@ -4,12 +4,11 @@ import zlib
 
 import pytest
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.base.message import Message
 from amqpd.store.checkpoint import DEDUP, DELIVERED, ENTRY, WAITING, CheckpointBuilder, CheckpointReader
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.record import queue_id_bytes
-from amqpd.store.segment import UnknownFormat
 
 LOG_ID = 5
 

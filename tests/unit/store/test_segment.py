@@ -5,9 +5,9 @@ import errno
 import pytest
 
 from amqpd.store.batch import Batch, try_read_batch
+from amqpd.store.disk import DiskFull
 from amqpd.store.segment import (
     SEGMENT_HEADER_SIZE,
-    DiskFull,
     SegmentWriter,
     UnknownFormat,
     encode_segment_header,

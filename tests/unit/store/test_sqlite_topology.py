@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from amqpd.store.segment import UnknownFormat
+from amqpd.base.errors import UnknownFormat
 from amqpd.store.sqlite_topology import SqliteTopology
 from amqpd.store.topology import (
     BINDINGS,
