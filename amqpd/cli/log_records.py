@@ -110,6 +110,16 @@ class Dump:
         return json.dumps(found)
 
 
+def lost_line(lost: dict[str, object]) -> str:
+    """One line of the list of what was given up."""
+    if "what" in lost:
+        return f"{lost.get('time')}  {lost['what']}"
+    return (
+        f"{lost.get('time')}  queue '{lost.get('queue')}' in vhost '{lost.get('vhost')}'  id {lost.get('message_id')}"
+        f"  segment {lost.get('segment')} byte {lost.get('offset')}  {lost.get('size_bytes')} bytes"
+    )
+
+
 def text(name: bytes) -> str:
     """What is no UTF-8 stays visible."""
     return name.decode("utf-8", "backslashreplace")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +25,7 @@ CHECKPOINT_SUFFIX: Final = ".checkpoint"
 ASIDE_SUFFIX: Final = ".bad"
 TEMPORARY_SUFFIX: Final = ".tmp"
 DIRECTORY_MODE: Final = 0o700
+NUMBER_NAME: Final = re.compile(r"[0-9]{16}")
 # So many segments are open at a time to be read.
 READING_MAX: Final = 16
 # What is written of a big file before it is synced for the first time.
@@ -279,4 +281,5 @@ def numbers_in(directory: Path, suffix: str) -> list[int]:
     if not directory.is_dir():
         return []
     found = [path.name.removesuffix(suffix) for path in directory.iterdir() if path.name.endswith(suffix)]
-    return sorted(int(name) for name in found if name.isdigit())
+    # Exactly as we write them: anything else would not be found again by its number.
+    return sorted(int(name) for name in found if NUMBER_NAME.fullmatch(name) and int(name) > 0)

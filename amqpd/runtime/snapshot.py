@@ -20,7 +20,7 @@ from amqpd.runtime.file_disk import CHECKPOINT_SUFFIX, SEGMENT_SUFFIX, numbers_i
 from amqpd.runtime.files import read_clean_stop, read_identity
 from amqpd.store.disk import Disk
 from amqpd.store.segment import SEGMENT_HEADER_SIZE, SEGMENT_MAGIC
-from amqpd.store.sqlite_topology import SqliteTopology
+from amqpd.store.sqlite_topology import read_topology
 from amqpd.store.topology import Topology
 
 ATTEMPTS_MAX: Final = 20
@@ -118,11 +118,7 @@ class Snapshot(Disk):
                 for each in (source, source.with_name(source.name + "-wal")):
                     if each == source or each.exists():
                         shutil.copyfile(each, copy.with_name(each.name))
-            store = SqliteTopology(copy)
-            try:
-                return store.load()
-            finally:
-                store.close()
+            return read_topology(copy)
 
     def set_aside(self) -> list[str]:
         """Damaged files that earlier starts have kept."""
@@ -193,6 +189,9 @@ class Snapshot(Disk):
         return self.segment_path(number).name
 
     def keep_checkpoint_aside(self, generation: int) -> None:
+        pass
+
+    def keep_lost(self, lines: list[bytes]) -> None:
         pass
 
 

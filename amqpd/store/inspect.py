@@ -25,6 +25,7 @@ from amqpd.store.record import (
     SETTLE_SIZE,
     SETTLES,
     SPILLED,
+    TOPOLOGY,
     read_u16,
     read_u32,
 )
@@ -41,6 +42,7 @@ KIND_NAMES: Final[dict[int, str]] = {
     DEDUP: "DEDUP",
     SETTLES: "SETTLES",
     SPILLED: "SPILLED",
+    TOPOLOGY: "TOPOLOGY",
 }
 
 

@@ -36,6 +36,7 @@ from amqpd.vhosts.deduplication import Deduplications
 from amqpd.vhosts.delays import Delays
 from amqpd.vhosts.policies import Policies, Policy
 from amqpd.vhosts.routing import DEFAULT_EXCHANGE, REPLY_TO_PREFIX, RouteCache
+from amqpd.vhosts.stored_options import stored_options
 from amqpd.wire.field_table import EMPTY_TABLE, FieldTable
 
 
@@ -264,7 +265,7 @@ class VHost:
     def apply_policies(self) -> None:
         """Let every queue and exchange act on the policies as they are now."""
         for queue in self.queues.values():
-            options = self.policies.queue_options(queue.name, queue.arguments, queue_in(queue.name, self.name))
+            options, _ = stored_options(self.policies, queue.name, queue.arguments, queue_in(queue.name, self.name))
             apply_options(queue, options)
             if options.expires_ms >= 0:
                 self._expiring[queue.name] = queue

@@ -82,7 +82,7 @@ class FakeBroker:
         self.calls: list[str] = []
         self.waiting: list[FakeConnection] = []
         self.batches: list[object] = []
-        self.lost: list[object] = []
+        self.given_up: list[object] = []
         self.reads: list[object] = []
         self.has_work = False
         self.has_timers = False
@@ -117,8 +117,8 @@ class FakeBroker:
         self.calls.append(f"synced {mark}")
 
     def take_lost(self) -> list[object]:
-        lost, self.lost = self.lost, []
-        return lost
+        given_up, self.given_up = self.given_up, []
+        return given_up
 
     def take_reads(self) -> list[object]:
         reads, self.reads = self.reads, []
