@@ -28,8 +28,8 @@ from amqpd.store.record import (
     TOPOLOGY,
     read_u16,
     read_u32,
+    record_size,
 )
-from amqpd.store.replay import record_size
 from amqpd.store.segment import SEGMENT_HEADER_SIZE, SegmentHeader, try_read_segment_header
 
 KIND_NAMES: Final[dict[int, str]] = {

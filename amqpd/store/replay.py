@@ -44,6 +44,7 @@ from amqpd.store.record import (
     TOPOLOGY_SIZE,
     read_u16,
     read_u32,
+    record_size,
 )
 from amqpd.store.recovered import RecoveredEntry, RecoveredId, RecoveryReport
 
@@ -380,31 +381,3 @@ class Replay:
                 place = page.offset(index)
                 self._missing(Lost(queue_id, page.message_id(index), page.segment.number, place, page.size(index)))
         return writer.finish()
-
-
-def record_size(data: bytes, at: i64, end: i64) -> i64:
-    """The size of the record at `at`; 0 if there is no whole record of a known kind."""
-    kind: i64 = data[at]
-    size: i64 = 0
-    if kind in (MESSAGE, MOVE, SPILLED):
-        if at + MESSAGE_FIXED_SIZE > end:
-            return 0
-        size = MESSAGE_FIXED_SIZE + read_u16(data, at + 17) + 4 * read_u32(data, at + 19)
-        size += read_u32(data, at + 23) + read_u32(data, at + 27)
-    elif kind == SETTLE:
-        size = SETTLE_SIZE
-    elif kind == REQUEUE:
-        size = REQUEUE_SIZE
-    elif kind == DELIVERED:
-        size = DELIVERED_SIZE
-    elif kind == RETRY:
-        size = RETRY_SIZE
-    elif kind == DEDUP:
-        if at + DEDUP_FIXED_SIZE > end:
-            return 0
-        size = DEDUP_FIXED_SIZE + read_u16(data, at + 21)
-    elif kind == SETTLES:
-        size = SETTLES_SIZE
-    elif kind == TOPOLOGY:
-        size = TOPOLOGY_SIZE
-    return size if at + size <= end else 0

@@ -24,9 +24,9 @@ from amqpd.store.checkpoint import DEDUP, ENTRY, PAGE, CheckpointReader
 from amqpd.store.disk import Disk
 from amqpd.store.inspect import Chain, SegmentScan, describe_damage
 from amqpd.store.page import PAGE_ENTRY_SIZE
+from amqpd.store.record import record_size
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
-from amqpd.store.replay import record_size
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
 
 
