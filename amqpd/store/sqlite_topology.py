@@ -10,7 +10,9 @@ of their queues. A lock that somebody else holds is an OSError with EBUSY.
 from __future__ import annotations
 
 import errno
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Final
 from sqlite_utils import Database
 
 from amqpd.base.errors import Corrupt, UnknownFormat
+from amqpd.store.disk import ROOM, lack_of
 from amqpd.store.topology import (
     BINDINGS,
     EXCHANGES,
@@ -152,13 +155,27 @@ def read_topology(path: Path) -> Topology:
 
     Opened as it is opened for writing, SQLite would make an empty topology of a file whose journal is gone.
     """
-    journals = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
-    # SQLite can do without a journal only if it is told that there is no other writer.
-    is_alone = not any(journal.exists() and journal.stat().st_size > 0 for journal in journals)
-    index = path.with_name(path.name + "-shm")
-    had_index = index.exists()
+    journal = path.with_name(path.name + "-wal")
+    if not journal.exists() or journal.stat().st_size == 0:
+        # All of it is in the file; SQLite has to be told, or it would look for a journal and make one.
+        return _read(path, path, "&immutable=1")
+    try:
+        with tempfile.TemporaryDirectory(prefix="amqpd-") as folder:
+            copy = Path(folder) / path.name
+            shutil.copyfile(path, copy)
+            shutil.copyfile(journal, copy.with_name(journal.name))
+            return _read(path, copy, "")
+    except OSError as error:
+        if lack_of(error) != ROOM:
+            raise
+    # Where there is no room for a copy: in its place, which changes no more than SQLite's index of the journal.
+    return _read(path, path, "")
+
+
+def _read(path: Path, file: Path, options: str) -> Topology:
+    """`file` is `path`, or a copy of it."""
     with _said_by(path):
-        uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_alone else ''}"
+        uri = f"{file.absolute().as_uri()}?mode=ro{options}"
         connection = sqlite3.connect(uri, timeout=BUSY_S, uri=True, isolation_level=None)
         try:
             if _format(path, connection) == 0:
@@ -167,8 +184,6 @@ def read_topology(path: Path) -> Topology:
             return read_rows(connection, COLUMNS)
         finally:
             connection.close()
-            if not had_index:
-                index.unlink(missing_ok=True)
 
 
 def _format(path: Path, connection: sqlite3.Connection) -> int:
