@@ -92,9 +92,15 @@ class Node:
         self.topology = topology
         rows = topology.load()
         self.recovered = recover(
-            disk, LOG_ID, rows.queue_ids(), clean_position, resident_queue_ids=resident_queue_ids(rows)
+            disk,
+            LOG_ID,
+            rows.queue_ids(),
+            clean_position,
+            resident_queue_ids=resident_queue_ids(rows),
+            topology_version=rows.version,
         )
         start = self.recovered.start
+        start.topology_version = rows.version
         self.recovered_bytes = self.recovered.report.read_bytes
         # Before the writer knows more: the log goes on from here.
         writer = SegmentWriter(disk, start.previous_crc)
@@ -167,12 +173,15 @@ class Node:
         self._reads += broker.take_reads()
         if broker.has_work:
             broker.go_on()
+        for lost in broker.take_lost():
+            if self.on_loss is not None:
+                self.on_loss(
+                    f"queue '{lost.queue}' gives up message {lost.message_id} of segment {lost.segment_number}"
+                )
         if broker.agenda.notices:
             for line in broker.agenda.lines:
                 if "internal error" in line:
                     raise Violation("BUG", line)
-                if "has lost a message" in line and self.on_loss is not None:
-                    self.on_loss(line)
             broker.agenda.notices.clear()
 
     def on_loss(self, line: str) -> None:
@@ -321,6 +330,7 @@ class Node:
                 self.story.tell("segment {} can't be read", int(page.segment.number))
         for read in reads:
             read.pieces = [pieces.pop(0) for _ in read.pages]
+            read.error = self._page_reader.error
         self._done_reads += reads
 
     def report_read(self, source: random.Random) -> None:
