@@ -19,7 +19,7 @@ from amqpd.connections.connection import Connection
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
-from amqpd.store.disk import FULL_ERRNOS, DiskFull
+from amqpd.store.disk import FAILED, NotNow, lack_of
 from amqpd.store.log import Log
 from amqpd.store.page_reader import PageReader
 from amqpd.store.recovery import recover
@@ -248,10 +248,10 @@ class Node:
     def _until_room(self, attempt: object) -> bool:
         try:
             attempt()  # type: ignore[operator]
-        except DiskFull:
+        except NotNow:
             pass
         except OSError as error:
-            if error.errno not in FULL_ERRNOS:
+            if lack_of(error) == FAILED:
                 raise NodeStopped(str(error)) from error
         else:
             if self.is_full:
@@ -295,7 +295,7 @@ class Node:
             try:
                 self.disk.write_checkpoint(job.generation, job.blocks())
             except OSError as error:
-                if error.errno not in FULL_ERRNOS:
+                if lack_of(error) == FAILED:
                     raise NodeStopped(str(error)) from error
                 self._reports.append((job, False))
             else:
