@@ -30,6 +30,7 @@ from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
+from amqpd.store.lost import Lost
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.recovered import Recovered
 from amqpd.store.topology import Topology
@@ -280,6 +281,13 @@ class Broker:
         if len(reads) > 0:
             self.agenda.reads = []
         return reads
+
+    def take_lost(self) -> list[Lost]:
+        """What was given up since: to be listed before the batch that is sealed next."""
+        lost = self.agenda.lost
+        if len(lost) > 0:
+            self.agenda.lost = []
+        return lost
 
     def reads_done(self, reads: list[PageRead]) -> None:
         for read in reads:

@@ -17,6 +17,7 @@ from amqpd.queues.chunk import Depth, PageRead
 from amqpd.queues.work import Works
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.log import Log
+from amqpd.store.lost import Lost
 
 if TYPE_CHECKING:
     from amqpd.queues.queue import Queue
@@ -42,6 +43,8 @@ class Agenda:
         self.departing: list[Queue] = []
         # What deep queues want back from the log; the shell reads it.
         self.reads: list[PageRead] = []
+        # What was given up, for the shell to list; never later than the batch that says so.
+        self.lost: list[Lost] = []
         # Who wants to read what the disk does not have yet.
         self.unsynced: list[Backlog] = []
         # How many orders are deep, that is have a backlog.

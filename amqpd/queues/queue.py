@@ -32,6 +32,7 @@ from amqpd.queues.departure import DUE, Departure, DepartureLine
 from amqpd.queues.discarding import Discarding
 from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import HeadTimer, expire_overdue, forget_head, note_deadline, set_deadline, time_to_stay_ms
+from amqpd.queues.losses import Losses
 from amqpd.queues.measured import MeasuredReady
 from amqpd.queues.order import new_order
 from amqpd.queues.overflow import DROP_HEAD, SurplusTimer, is_too_long
@@ -111,8 +112,9 @@ class Queue:
         # While its messages get new deadlines, and while the next turns have surplus to drop.
         self.retiming: Retiming | None = None
         self.has_surplus_timer = False
-        # Who waits for the next message to be read from the disk.
+        # Who waits for the next message to be read from the disk, and what can't be; most never know of any.
         self._getters: list[Getter] = []
+        self.losses: Losses | None = None
         # The ids of what it has taken lately. Only who publishes looks at them; `publish` takes everything.
         self.dedup: DedupWindow | None = None
         self.dedup = window_of(self)

@@ -20,6 +20,7 @@ from amqpd.base.timers import Timer
 from amqpd.queues.backlog import Backlog
 from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import arrived_wall_ms, deadline_of_logged
+from amqpd.queues.losses import Losses
 from amqpd.store.page import Page
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class ReadyOrder:
         return True
 
     def lose(self, part: ReadyOrder, count: i64, body_bytes: i64) -> None:
-        """So much of `part`, which may be this order, was on disk and can't be read."""
+        """So much of `part`, which may be this order, was on disk and is damaged."""
         self.count -= count
 
     def body_bytes(self) -> i64:
@@ -305,14 +306,21 @@ class Ready(ReadyOrder):
     def forget_discarded(self, count: i64) -> None:
         self._discarded -= count
 
-    def give_up(self, page: Page, index: i64) -> None:
-        """The disk does not have a message any more as it was written."""
+    @property
+    def losses(self) -> Losses:
         home = self._home
         assert home is not None
-        home.agenda.notice(
-            f"queue '{home.name}' in vhost '{home.vhost_name}' has lost a message: segment {page.segment.number} "
-            f"is damaged at byte {page.offset(index)}"
-        )
+        losses = home.losses
+        if losses is None:
+            losses = Losses(home)
+            home.losses = losses
+        return losses
+
+    def give_up(self, page: Page, index: i64) -> None:
+        """It was read, and the disk does not have a message any more as it was written."""
+        home = self._home
+        assert home is not None
+        self.losses.lose(page, index)
         if not page.is_spilled:
             home.agenda.log.settle_one(home.queue_id, page, index)
 
@@ -320,6 +328,7 @@ class Ready(ReadyOrder):
         home = self._home
         assert home is not None
         if lost_count > 0:
+            self.losses.tell()
             home.ready.lose(self, lost_count, lost_bytes)
         home.back_in_memory()
 

@@ -27,7 +27,8 @@ from typing import Any, Final
 import uvloop
 
 from amqpd import __version__
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
+from amqpd.base.notice import Notice
 from amqpd.base.ports import Entropy
 from amqpd.broker import Broker
 from amqpd.config import Address, Config
@@ -44,7 +45,6 @@ from amqpd.runtime.upkeep import Upkeep
 from amqpd.runtime.watch import Watch, raise_file_limit
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
-from amqpd.store.segment import UnknownFormat
 
 EXIT_CANNOT_START: Final = 1
 EXIT_OUR_BUG: Final = 70
@@ -80,6 +80,9 @@ class HopToLoop(DiskEvents):
 
     def reads_done(self, reads: list[PageRead]) -> None:
         self._call(self._server.turn.reads_done, reads)
+
+    def say(self, level: int, text: str) -> None:
+        self._call(self._server.notices.say, [Notice(level, text)])
 
     def full(self) -> None:
         self._call(self._server.watch.disk_full, True)
@@ -124,7 +127,10 @@ class Server:
             raise Corrupt(str(directory.path / "topology.sqlite"), -1, str(error)) from error
         self._load_definitions()
         writer = directory.start_writer(recovered, HopToLoop(loop, self))
-        self.turn = Turn(loop, self.broker, writer, logs.Notices(logger))
+        if recovered.report.lost_messages:
+            writer.note_lost(recovered.report.lost_messages)
+        self.notices = logs.Notices(logger)
+        self.turn = Turn(loop, self.broker, writer, self.notices)
         self.upkeep = Upkeep(loop, self.turn, writer)
         self.peers = Peers(self.turn, Admission(config.limits), config.limits)
         self.watch = Watch(loop, self.turn, self.peers, config, directory.disk)
@@ -273,7 +279,7 @@ def serve(config: Config) -> int:
     try:
         if config.tls_cert is not None and config.tls_key is not None:
             server_context(config.tls_cert, config.tls_key, config.tls_ca)
-        directory = DataDirectory(config.data_dir)
+        directory = DataDirectory(config.data_dir, logger.warning)
         addresses = [("amqp", each) for each in config.amqp] + [("amqps", each) for each in config.amqps]
         bound = [(scheme, address, each) for scheme, address in addresses for each in bind(address)]
         raise_file_limit(config.limits.connections_max, logger)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from amqpd.queues.chunk import PageRead
     from amqpd.runtime.logs import Notices
     from amqpd.store.batch import Batch
+    from amqpd.store.lost import Lost
 
 # The core looks at heartbeats and deadlines this often; while messages expire, at them.
 TICK_MS = 100
@@ -33,6 +34,8 @@ class BatchWriter(Protocol):
     def submit(self, batch: Batch) -> None: ...
 
     def read(self, reads: list[PageRead]) -> None: ...
+
+    def note_lost(self, lost: list[Lost]) -> None: ...
 
 
 class Flushable(Protocol):
@@ -146,6 +149,9 @@ class Turn:
     def _seal(self) -> None:
         if self._is_writing:
             return
+        lost = self.broker.take_lost()
+        if lost:
+            self._writer.note_lost(lost)
         batch = self.broker.seal() if self.broker.needs_seal else None
         if batch is not None:
             self._is_writing = True

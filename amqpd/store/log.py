@@ -30,6 +30,7 @@ from amqpd.store.record import (
     write_retry,
     write_settle,
     write_settle_range,
+    write_topology,
 )
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
 from amqpd.store.topology import TopologyChange
@@ -57,6 +58,8 @@ class LogStart:
         self.position: i64 = 0
         self.previous_crc: i64 = 0
         self.next_message_id: i64 = 1
+        # That of the topology beside it; 0 where there is none whose changes are counted.
+        self.topology_version: i64 = 0
 
 
 def fresh_start(log_id: i64) -> LogStart:
@@ -90,6 +93,9 @@ class Log:
         self._records_offset: i64 = start.offset + BATCH_HEADER_SIZE
         self._record_count: i64 = 0
         self._writer = BytesWriter()
+        # How many changes of the topology have been sealed; and whether the log has still to say so.
+        self._topology_version = start.topology_version
+        self._is_topology_unsaid = start.topology_version > 0
 
     def next_message_id(self) -> i64:
         """A new name for a message; every message takes one, logged or not."""
@@ -215,6 +221,14 @@ class Log:
         if not self.dirty and len(topology) == 0:
             return None
         writer = self._writer
+        if self._is_topology_unsaid and len(writer) > 0:
+            # What came before this batch; its own changes are committed only after it.
+            self._is_topology_unsaid = False
+            self._record_count += 1
+            write_topology(writer, self._topology_version)
+        if len(topology) > 0 and self._topology_version > 0:
+            self._topology_version += 1
+            self._is_topology_unsaid = True
         size: i64 = len(writer)
         batch = Batch(
             self.log_id,
@@ -247,6 +261,7 @@ class Log:
             self.segment = SegmentUse(self.segment.number + 1)
             self.segments.append(self.segment)
             end = SEGMENT_HEADER_SIZE
+            self._is_topology_unsaid = self._topology_version > 0
         self.offset = end
         self._records_offset = end + BATCH_HEADER_SIZE
 

@@ -15,6 +15,7 @@ from amqpd.store.topology import (
     EXCHANGES,
     PARAMETERS,
     PERMISSIONS,
+    PLAIN,
     POLICIES,
     QUEUES,
     USERS,
@@ -75,8 +76,10 @@ class Changes:
     def delete_exchange(self, vhost: str, name: str) -> None:
         self._add(delete(EXCHANGES, {"vhost": vhost, "name": name}))
 
-    def put_queue(self, vhost: str, queue_id: i64, name: str, auto_delete: bool, arguments: FieldTable) -> None:
-        self._add(put(QUEUES, QueueRow(queue_id, vhost, name, auto_delete, arguments.raw).row()))
+    def put_queue(
+        self, vhost: str, queue_id: i64, name: str, auto_delete: bool, arguments: FieldTable, kind: str = PLAIN
+    ) -> None:
+        self._add(put(QUEUES, QueueRow(queue_id, vhost, name, auto_delete, arguments.raw, kind).row()))
 
     def delete_queue(self, vhost: str, queue_id: i64, name: str) -> None:
         self._add(delete(QUEUES, {"queue_id": int(queue_id)}))

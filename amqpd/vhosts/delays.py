@@ -27,6 +27,7 @@ from amqpd.queues.delay import DELAY_MS_MAX, with_delay, with_spent_delay
 from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
 from amqpd.queues.ready import Ready
+from amqpd.store.topology import DELAY
 from amqpd.vhosts.changes import Changes
 from amqpd.vhosts.deduplication import unseen
 from amqpd.vhosts.publish import REFUSED, put, refusing
@@ -37,12 +38,8 @@ from amqpd.wire.properties import headers, with_headers
 if TYPE_CHECKING:
     from amqpd.vhosts.vhost import VHost
 
-# Clients can't declare queues whose names begin with `amq.`.
+# For people only: what the row of a hidden queue is, its kind says (store/topology.py), and it stands among no other queues.
 HIDDEN_PREFIX: Final = "amq.delayed."
-
-
-def is_hidden(queue_name: str) -> bool:
-    return queue_name.startswith(HIDDEN_PREFIX)
 
 
 def delay_options() -> QueueOptions:
@@ -159,7 +156,7 @@ class Delays:
         )
         self._add(exchange.name, queue)
         if queue.is_stored:
-            self._changes.put_queue(vhost.name, queue_id, name, False, EMPTY_TABLE)
+            self._changes.put_queue(vhost.name, queue_id, name, False, EMPTY_TABLE, DELAY)
 
     def end(self, exchange: Exchange) -> None:
         """From now on it routes at once, unless its type is to delay; what waits goes on waiting."""

@@ -37,6 +37,7 @@ from amqpd.vhosts.delays import Delays
 from amqpd.vhosts.policies import Policies, Policy
 from amqpd.vhosts.policy_change import PolicyChange
 from amqpd.vhosts.routing import DEFAULT_EXCHANGE, REPLY_TO_PREFIX, RouteCache
+from amqpd.vhosts.stored_options import stored_options
 from amqpd.wire.field_table import EMPTY_TABLE, FieldTable
 
 
@@ -277,12 +278,12 @@ class VHost:
         queue = self.queues.get(name)
         if queue is None:
             return
-        options = self.policies.queue_options(queue.name, queue.arguments, queue_in(queue.name, self.name))
+        options, _ = stored_options(self.policies, name, queue.arguments, queue_in(name, self.name))
         apply_options(queue, options)
         if options.expires_ms >= 0:
-            self._expiring[queue.name] = queue
+            self._expiring[name] = queue
         else:
-            self._expiring.pop(queue.name, None)
+            self._expiring.pop(name, None)
 
     def apply_to_exchange(self, name: str) -> None:
         exchange = self.exchanges.get(name)

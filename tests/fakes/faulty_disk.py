@@ -44,6 +44,7 @@ class FaultyDisk(Disk):
         self.segments: dict[int, FakeFile] = {}
         self.checkpoints: dict[int, bytes] = {}
         self.aside: dict[str, bytes] = {}
+        self.lost: list[bytes] = []
         self.effects: list[str] = []
         self.power_loss_at = -1
         # Fails this effect, once, after so many bytes of it.
@@ -134,6 +135,12 @@ class FaultyDisk(Disk):
         name = f"{number}.bad"
         self.aside.setdefault(name, self.segments[number].content)
         return name
+
+    def keep_lost(self, lines: list[bytes]) -> None:
+        self.effects.append("lost")
+        if self._fails():
+            self._raise()
+        self.lost += lines
 
     def checkpoint_generations(self) -> list[int]:
         return sorted(self.checkpoints)

@@ -95,6 +95,9 @@ class SimDisk(Disk):
         # The next effect of this kind (write, sync, create, checkpoint, delete, read) fails with this errno.
         self.fail_next: dict[str, int] = {}
         self.capacity_bytes = 1 << 40
+        # Every read fails with this errno; nothing can be opened, also not to be read.
+        self.reads_fail = 0
+        self.has_descriptors = True
         # Called between two effects, as another thread may run there.
         self.between: Callable[[], None] | None = None
         self.is_recovering = False
@@ -128,6 +131,8 @@ class SimDisk(Disk):
         self.power_in = ""
         self.fail_next.clear()
         self.capacity_bytes = 1 << 40
+        self.reads_fail = 0
+        self.has_descriptors = True
 
     def used_bytes(self) -> int:
         return sum(len(each.cache) for each in self.segments.values()) + sum(map(len, self.checkpoints.values()))
@@ -141,6 +146,8 @@ class SimDisk(Disk):
     def lose_power(self) -> None:
         """Only what was synced is certain; each rest has its own fate."""
         self.fail_next.clear()
+        self.reads_fail = 0
+        self.has_descriptors = True
         for number in sorted(self.segments):
             what = self.segments[number].lose_power(self._source)
             if what:
@@ -164,6 +171,8 @@ class SimDisk(Disk):
                 self.segments[number] = SimFile(header[:kept], header[:kept])
             raise PowerLoss
         self._fail("create")
+        if not self.has_descriptors:
+            raise OSError(errno.EMFILE, "no descriptor for a segment")
         if self._room(len(header)) < len(header):
             raise OSError(errno.ENOSPC, "no room for a segment")
         self.segments[number] = SimFile(header, header)
@@ -206,6 +215,8 @@ class SimDisk(Disk):
 
     def read(self, number: int, offset: int, size: int) -> bytes:
         self._fail("read")
+        if self.reads_fail or not self.has_descriptors:
+            raise OSError(self.reads_fail or errno.EMFILE, "nothing can be read")
         if number not in self.segments:
             raise OSError(errno.ENOENT, f"segment {number} is gone")
         return bytes(self.segments[number].cache[offset : offset + size])

@@ -21,7 +21,7 @@ from amqpd.channels.channel import Channel
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.session import Session
 from amqpd.queues.backlog import Backlog
-from amqpd.queues.chunk import Chunk
+from amqpd.queues.chunk import Chunk, PageRead
 from amqpd.queues.queue import Queue
 from amqpd.store.batch import BATCH_MAGIC, BatchHeader
 from amqpd.store.checkpoint import CheckpointBuilder
@@ -436,3 +436,37 @@ def read_unchecked(patches: Patches) -> None:
 @mutant("deduplication ids are not logged")
 def forget_dedup_ids(patches: Patches) -> None:
     patches.wrap(Log, "append_dedup", lambda old: lambda self, queue_id, noted_ms, ttl_ms, dedup_id: None)
+
+
+@mutant("what can't be read is given up")
+def give_up_unread(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def arrived(self: Backlog, read: PageRead) -> None:
+            read.pieces = [pieces if pieces is not None else [] for pieces in read.pieces]
+            old(self, read)
+
+        return arrived
+
+    patches.wrap(Backlog, "arrived", make)
+
+
+@mutant("what can't be read is asked for only once")
+def ask_once(patches: Patches) -> None:
+    patches.wrap(Backlog, "ask_again", lambda old: lambda self, read: self._ready.losses.over())
+
+
+@mutant("a batch says of the topology what comes with it")
+def say_topology_early(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def seal(self: Log, topology: Any) -> Any:
+            if len(topology) > 0 and self._topology_version > 0 and len(self._writer) > 0:
+                self._topology_version += 1
+                self._is_topology_unsaid = True
+                batch = old(self, topology)
+                self._topology_version -= 1
+                return batch
+            return old(self, topology)
+
+        return seal
+
+    patches.wrap(Log, "seal", make)

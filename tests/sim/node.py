@@ -19,10 +19,11 @@ from amqpd.connections.connection import Connection
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
+from amqpd.store.disk import FAILED, NotNow, lack_of
 from amqpd.store.log import Log
 from amqpd.store.page_reader import PageReader
 from amqpd.store.recovery import recover
-from amqpd.store.segment import FULL_ERRNOS, DiskFull, SegmentWriter
+from amqpd.store.segment import SegmentWriter
 from amqpd.vhosts.restore import resident_queue_ids
 from tests.sim.disk import SimDisk
 from tests.sim.ledger import Violation
@@ -91,9 +92,15 @@ class Node:
         self.topology = topology
         rows = topology.load()
         self.recovered = recover(
-            disk, LOG_ID, rows.queue_ids(), clean_position, resident_queue_ids=resident_queue_ids(rows)
+            disk,
+            LOG_ID,
+            rows.queue_ids(),
+            clean_position,
+            resident_queue_ids=resident_queue_ids(rows),
+            topology_version=rows.version,
         )
         start = self.recovered.start
+        start.topology_version = rows.version
         self.recovered_bytes = self.recovered.report.read_bytes
         # Before the writer knows more: the log goes on from here.
         writer = SegmentWriter(disk, start.previous_crc)
@@ -166,12 +173,15 @@ class Node:
         self._reads += broker.take_reads()
         if broker.has_work:
             broker.go_on()
+        for lost in broker.take_lost():
+            if self.on_loss is not None:
+                self.on_loss(
+                    f"queue '{lost.queue}' gives up message {lost.message_id} of segment {lost.segment_number}"
+                )
         if broker.agenda.notices:
             for line in broker.agenda.lines:
                 if "internal error" in line:
                     raise Violation("BUG", line)
-                if "has lost a message" in line and self.on_loss is not None:
-                    self.on_loss(line)
             broker.agenda.notices.clear()
 
     def on_loss(self, line: str) -> None:
@@ -238,10 +248,10 @@ class Node:
     def _until_room(self, attempt: object) -> bool:
         try:
             attempt()  # type: ignore[operator]
-        except DiskFull:
+        except NotNow:
             pass
         except OSError as error:
-            if error.errno not in FULL_ERRNOS:
+            if lack_of(error) == FAILED:
                 raise NodeStopped(str(error)) from error
         else:
             if self.is_full:
@@ -285,7 +295,7 @@ class Node:
             try:
                 self.disk.write_checkpoint(job.generation, job.blocks())
             except OSError as error:
-                if error.errno not in FULL_ERRNOS:
+                if lack_of(error) == FAILED:
                     raise NodeStopped(str(error)) from error
                 self._reports.append((job, False))
             else:
@@ -320,6 +330,7 @@ class Node:
                 self.story.tell("segment {} can't be read", int(page.segment.number))
         for read in reads:
             read.pieces = [pieces.pop(0) for _ in read.pages]
+            read.error = self._page_reader.error
         self._done_reads += reads
 
     def report_read(self, source: random.Random) -> None:

@@ -150,3 +150,11 @@ def test_drained_waits_for_the_last_batch(world: World) -> None:
         assert world.writer.submitted == ["first", "second"]
 
     asyncio.run(story())
+
+
+def test_what_was_given_up_is_listed_before_the_batch_that_says_so(world: World) -> None:
+    world.broker.batches.append("batch")
+    world.broker.given_up.append("lost")
+    world.turn.begin()
+    world.loop.run()
+    assert world.broker.calls == ["tick", "note_lost 1", "seal", "submit"]

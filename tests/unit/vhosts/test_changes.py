@@ -44,7 +44,14 @@ def test_rows_say_what_they_are_about_in_the_order_in_which_it_happened() -> Non
     ]
     assert taken[1].row["type"] == "topic"
     assert taken[1].row["arguments"] == arguments.raw
-    assert taken[2].row == {"queue_id": 9, "vhost": "v", "name": "q", "auto_delete": 1, "arguments": arguments.raw}
+    assert taken[2].row == {
+        "queue_id": 9,
+        "vhost": "v",
+        "name": "q",
+        "auto_delete": 1,
+        "arguments": arguments.raw,
+        "kind": "queue",
+    }
     assert taken[3].row == {"queue_id": 9}
 
 
