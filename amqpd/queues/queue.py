@@ -78,7 +78,7 @@ class Queue:
         self.owner = owner
         self.arguments = arguments
         self.options = options
-        # An exclusive queue never outlives its connection, so nothing of it is worth a log record.
+        # Nothing of an exclusive queue is worth a log record.
         self.is_stored = durable and owner == 0
         self.consumers = Consumers(options.single_active_consumer)
         self.unacked_count: i64 = 0
@@ -93,7 +93,6 @@ class Queue:
         # While some of its messages are on their way back nothing is handed out.
         self.is_paused = False
         self._pause_count: i64 = 0
-        # Deliveries that a consumer timeout has brought back.
         self.lapsed_count: i64 = 0
         self.era: u8 = 0
         self.is_active = False
@@ -107,7 +106,7 @@ class Queue:
         self._is_moved = False
         self.is_plain = options.is_plain
         self.head_timer: HeadTimer | None = None
-        # True once the queue's TTL changed: what was delivered before has a deadline by an older one.
+        # The queue's TTL has changed: what was delivered before has a deadline by an older one.
         self.is_retimed = False
         # While its messages get new deadlines, and while the next turns have surplus to drop.
         self.retiming: Retiming | None = None

@@ -3,7 +3,7 @@
 Owns file names and the order of fsyncs. Does not own what is in the files (store). Names are numbers: nothing that a client
 says becomes a path. One descriptor per segment stays open from its first write until it is closed in order, because a
 descriptor that was opened later may miss an error of the earlier writes. What is needed to read and to go on has descriptors
-in reserve (reserve.py).
+kept back (descriptors.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from amqpd.runtime.descriptors import FILE_MODE, SpareDescriptors, sync_directory
 from amqpd.runtime.lost import LOST_NAME
-from amqpd.runtime.reserve import FILE_MODE, Reserve, sync_directory
 from amqpd.store.disk import Disk
 
 SEGMENT_SUFFIX: Final = ".segment"
@@ -102,13 +102,13 @@ class FileDisk(Disk):
         # Of what is being read, the one used last at the end; never used nor closed without the lock.
         self._reading: dict[int, int] = {}
         self._reading_lock = threading.Lock()
-        self._reserve = Reserve()
+        self._descriptors_kept = SpareDescriptors()
         make_directory(self._segments)
         make_directory(self._checkpoints)
 
-    def keep_reserve(self) -> None:
+    def keep_descriptors(self) -> None:
         """From now on others may take all descriptors that there are: what is needed to go on is kept."""
-        self._reserve.keep([self._segments, self._checkpoints, self._path])
+        self._descriptors_kept.keep([self._segments, self._checkpoints, self._path])
 
     def close(self) -> None:
         """Nothing is read or written any more. Open segments are left to the end of the process."""
@@ -116,7 +116,7 @@ class FileDisk(Disk):
             for descriptor in self._reading.values():
                 os.close(descriptor)
             self._reading = {}
-        self._reserve.close()
+        self._descriptors_kept.close()
 
     # Segments
 
@@ -128,11 +128,11 @@ class FileDisk(Disk):
 
     def create_segment(self, number: int, header: bytes) -> None:
         path = self._segment(number)
-        descriptor = self._reserve.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        descriptor = self._descriptors_kept.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             write_all(descriptor, [header], 0)
             os.fsync(descriptor)
-            self._reserve.sync_directory(self._segments)
+            self._descriptors_kept.sync_directory(self._segments)
         except OSError:
             os.close(descriptor)
             # Nobody has seen it; the same number is tried again when there is room.
@@ -180,7 +180,7 @@ class FileDisk(Disk):
         if descriptor < 0:
             if len(self._reading) >= READING_MAX:
                 self._close_reading(next(iter(self._reading)))
-            descriptor = self._reserve.open(self._segment(number), os.O_RDONLY)
+            descriptor = self._descriptors_kept.open(self._segment(number), os.O_RDONLY)
         self._reading[number] = descriptor
         return descriptor
 
@@ -203,7 +203,7 @@ class FileDisk(Disk):
             with self._reading_lock:
                 self._close_reading(number)
             self._segment(number).unlink(missing_ok=True)
-        self._reserve.sync_directory(self._segments)
+        self._descriptors_kept.sync_directory(self._segments)
 
     def keep_aside(self, number: int) -> str:
         path = self._segment(number)
@@ -211,11 +211,11 @@ class FileDisk(Disk):
         if not aside.exists():
             # A second name for the same file: what is intact in it can still be read under the first.
             os.link(path, aside)
-            self._reserve.sync_directory(self._segments)
+            self._descriptors_kept.sync_directory(self._segments)
         return aside.name
 
     def keep_lost(self, lines: list[bytes]) -> None:
-        descriptor = self._reserve.open(self._path / LOST_NAME, os.O_WRONLY | os.O_CREAT)
+        descriptor = self._descriptors_kept.open(self._path / LOST_NAME, os.O_WRONLY | os.O_CREAT)
         try:
             end = os.fstat(descriptor).st_size
             try:
@@ -226,7 +226,7 @@ class FileDisk(Disk):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        self._reserve.sync_directory(self._path)
+        self._descriptors_kept.sync_directory(self._path)
 
     def _segment(self, number: int) -> Path:
         return self._segments / f"{number:016d}{SEGMENT_SUFFIX}"
@@ -234,7 +234,7 @@ class FileDisk(Disk):
     def _descriptor(self, number: int) -> int:
         descriptor = self._descriptors.get(number, -1)
         if descriptor < 0:
-            descriptor = self._reserve.open(self._segment(number), os.O_RDWR)
+            descriptor = self._descriptors_kept.open(self._segment(number), os.O_RDWR)
             self._descriptors[number] = descriptor
         return descriptor
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from amqpd.base.errors import Corrupt, UnknownFormat
+from amqpd.runtime.descriptors import FILE_MODE, sync_directory
 from amqpd.runtime.file_disk import FileDisk, make_directory, replace_file
 from amqpd.runtime.log_writer import SAY_S, DiskEvents, LogWriter
-from amqpd.runtime.reserve import FILE_MODE, sync_directory
 from amqpd.store.disk import LOCK, lack_of
 from amqpd.store.lost import loss_of_unknown
 from amqpd.store.recovered import Recovered
@@ -124,7 +124,7 @@ class DataDirectory:
         return store
 
     def start_writer(self, recovered: Recovered, events: DiskEvents) -> LogWriter:
-        self.disk.keep_reserve()
+        self.disk.keep_descriptors()
         self.writer = LogWriter(self.disk, self.topology_store, int(recovered.start.previous_crc), events)
         return self.writer
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from amqpd.runtime.descriptors import SPARE_MAX, SpareDescriptors
 from amqpd.runtime.file_disk import READING_MAX, FileDisk
-from amqpd.runtime.reserve import SPARE_MAX, Reserve
 
 FILES_MAX = 300
 
@@ -39,7 +39,7 @@ def take_all(taken: list[int]) -> None:
 
 
 def test_without_a_reserve_it_is_as_if_it_were_not_there(tmp_path: Path, taken: list[int]) -> None:
-    reserve = Reserve()
+    reserve = SpareDescriptors()
     os.close(reserve.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT))
     reserve.sync_directory(tmp_path)
     take_all(taken)
@@ -48,7 +48,7 @@ def test_without_a_reserve_it_is_as_if_it_were_not_there(tmp_path: Path, taken: 
 
 
 def test_spare_descriptors_make_room_and_come_back_when_there_is_some(tmp_path: Path, taken: list[int]) -> None:
-    reserve = Reserve()
+    reserve = SpareDescriptors()
     reserve.keep([tmp_path])
     assert reserve.spare_count == SPARE_MAX
     take_all(taken)
@@ -66,7 +66,7 @@ def test_spare_descriptors_make_room_and_come_back_when_there_is_some(tmp_path: 
 
 
 def test_an_error_that_is_no_want_of_descriptors_costs_none(tmp_path: Path) -> None:
-    reserve = Reserve()
+    reserve = SpareDescriptors()
     reserve.keep([])
     with pytest.raises(FileNotFoundError):
         reserve.open(tmp_path / "missing", os.O_RDONLY)
@@ -78,7 +78,7 @@ def test_a_disk_reads_and_goes_on_in_new_segments_while_others_have_all_descript
     tmp_path: Path, taken: list[int]
 ) -> None:
     disk = FileDisk(tmp_path)
-    disk.keep_reserve()
+    disk.keep_descriptors()
     for number in range(1, READING_MAX + 5):
         disk.create_segment(number, b"%048d" % number)
         disk.close_segment(number)

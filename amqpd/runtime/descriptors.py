@@ -26,7 +26,7 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-class Reserve:
+class SpareDescriptors:
     """Empty, it is as if it were not there; `keep` fills it. For any thread."""
 
     def __init__(self) -> None:
