@@ -88,8 +88,20 @@ class Session(CommitWaiter):
     def reply_when_durable(self, channel_number: i64, payload: bytes) -> None:
         """Answer once everything logged so far is on disk; with nothing to wait for, at once."""
         log = self.agenda.log
-        # A batch that is sealed and not yet synced counts too: another connection may have declared the same thing.
+        # A batch that is sealed and not yet synced counts too.
         mark = log.mark if log.dirty or self.vhost.changes.pending else log.mark - 1
+        self._reply_at(mark, channel_number, payload)
+
+    def reply_when_declared(self, channel_number: i64, payload: bytes) -> None:
+        """Answer once what exists now, and what is gone, is so on disk too, whoever declared it.
+
+        Messages on their way there are not waited for: the disk may be full.
+        """
+        changes = self.vhost.changes
+        mark = self.agenda.log.mark if changes.pending else changes.taken_mark
+        self._reply_at(mark, channel_number, payload)
+
+    def _reply_at(self, mark: i64, channel_number: i64, payload: bytes) -> None:
         if mark <= self.commits.mark:
             self.reply(channel_number, payload)
             return
@@ -131,6 +143,14 @@ class Session(CommitWaiter):
             self.reply(channel_number, payload)
         self.release()
         return False
+
+    def let_go(self) -> None:
+        """The connection is being closed: only the peer's close-ok is of interest, and nothing keeps that waiting."""
+        self.is_held = False
+        self.is_repeating = False
+        self.is_blocked = False
+        self._held_replies.clear()
+        self.released.append(self)
 
     # Consumer timeouts
 

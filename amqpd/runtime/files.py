@@ -1,6 +1,7 @@
 """The data directory of one node: who it belongs to, who has it open, how it was left.
 
     identity.json        format and log_id; written once, never changed
+    reserve              room for settles when the disk is full (reserve.py)
     lock                 flocked for as long as a process uses the directory, with its pid
     clean-stop           where the log ended; only there after an orderly stop
     topology.sqlite      vhosts, exchanges, queues ... (store/sqlite_topology.py)
@@ -12,6 +13,7 @@ Invariants: one process at a time; `clean-stop` is written last of all, and gone
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -21,6 +23,7 @@ from typing import Final
 
 from amqpd.runtime.file_disk import FILE_MODE, FileDisk, make_directory, replace_file, sync_directory
 from amqpd.runtime.log_writer import DiskEvents, LogWriter
+from amqpd.runtime.reserve import Reserve
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
 from amqpd.store.segment import UnknownFormat
@@ -39,11 +42,12 @@ class DataDirectoryRefused(Exception):
 class DataDirectory:
     """Open it, `load` it, `start_writer`; when everything is synced and the last checkpoint is written, `stop`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, settle_reserve_bytes: int = 0) -> None:
         self.path = path
         try:
             make_directory(path)
             self._lock = _take_lock(path / "lock")
+            self.reserve = Reserve(path, settle_reserve_bytes)
         except OSError as error:
             raise DataDirectoryRefused(f"can't use the data directory {path}: {error.strerror}") from error
         try:
@@ -51,7 +55,7 @@ class DataDirectory:
             if (path / "topology.sqlite").exists() and not (path / "log").exists():
                 # The log is made first: perhaps its volume is not mounted.
                 raise DataDirectoryRefused(f"the data directory {path} has lost its log")
-            self.disk = FileDisk(path)
+            self.disk = FileDisk(path, self.reserve)
             _require_topology(path / "topology.sqlite", self.disk)
             self.topology_store = SqliteTopology(_private(path / "topology.sqlite"))
         except Exception:
@@ -151,8 +155,10 @@ def _take_lock(path: Path) -> int:
         os.close(descriptor)
         who = f"process {holder}" if holder.isdigit() else "another process"
         raise DataDirectoryRefused(f"the data directory {path.parent} is in use by {who}") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):
+        # For people only; a full disk is no reason not to start.
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
 
 

@@ -4,8 +4,8 @@
     amqpd-house   writes checkpoints and deletes segments, which the log must not wait for
     amqpd-reader  reads back what deep queues have on disk only
 
-Owns the threads, and what happens when the disk says no: no room means that the same batch is tried again until there is
-some, and nobody has been told that it is safe; any other error means that this log is never touched again. Does not own
+Owns the threads, and what happens when the disk says no: no room means that the room kept for settles is given up and the
+same batch tried again until there is some, and nobody has been told that it is safe; any other error means that this log is never touched again. Does not own
 the order of effects of one batch (store/segment.py). The callbacks of `DiskEvents` run in these threads.
 Invariant: the next batch is written only when the one before it is durable, topology included.
 """
@@ -47,6 +47,9 @@ class DiskEvents:
 
     def has_room(self) -> None:
         """The batch that found no room has been written."""
+
+    def reserve(self, is_kept: bool) -> None:
+        """The room for settles is kept; or it is in use, or could not be made."""
 
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         pass
@@ -118,6 +121,10 @@ class LogWriter:
     def delete_segments(self, numbers: list[int]) -> None:
         self._house.submit(lambda: self._disk.delete_segments(numbers))
 
+    def make_reserve(self) -> None:
+        """Keep room for settles, if there is enough; `reserve` says how it went."""
+        self._house.submit(lambda: self._events.reserve(self._disk.make_reserve()))
+
     def read(self, reads: list[PageRead]) -> None:
         """Fill their pieces; `reads_done` follows, once or more often."""
         self._wanted.extend(reads)
@@ -169,19 +176,31 @@ class LogWriter:
             if not was_full:
                 was_full = True
                 self._events.full()
+            if self._give_up_reserve():
+                continue
             if self._is_stopping.wait(RETRY_S):
                 raise OSError(errno.ENOSPC, "the disk is full, and the last messages could not be written")
         if was_full:
             self._events.has_room()
 
+    def _give_up_reserve(self) -> bool:
+        """True if there is more room now."""
+        if not self._disk.give_up_reserve():
+            return False
+        self._events.reserve(False)
+        return True
+
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        try:
-            self._disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
-        except OSError as error:
-            if error.errno not in FULL_ERRNOS:
-                raise
-            self._events.checkpoint_failed(checkpoint)
-            return
+        while True:
+            try:
+                self._disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
+                break
+            except OSError as error:
+                if error.errno not in FULL_ERRNOS:
+                    raise
+            if not self._give_up_reserve():
+                self._events.checkpoint_failed(checkpoint)
+                return
         self._events.checkpoint_written(checkpoint)
 
     def _read_wanted(self) -> None:

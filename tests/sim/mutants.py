@@ -122,7 +122,7 @@ def confirm_early(patches: Patches) -> None:
 
 @mutant("commit-ok and declare-ok do not wait for the disk")
 def answer_early(patches: Patches) -> None:
-    patches.wrap(Session, "reply_when_durable", lambda old: lambda self, number, payload: self.reply(number, payload))
+    patches.wrap(Session, "_reply_at", lambda old: lambda self, mark, number, payload: self.reply(number, payload))
 
 
 @mutant("every tenth ack is not logged")
