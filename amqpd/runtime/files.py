@@ -26,7 +26,7 @@ from amqpd.runtime.log_writer import DiskEvents, LogWriter
 from amqpd.runtime.reserve import Reserve
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
-from amqpd.store.segment import UnknownFormat
+from amqpd.store.segment import FULL_ERRNOS, UnknownFormat
 from amqpd.store.sqlite_topology import SqliteTopology
 from amqpd.store.topology import Topology
 from amqpd.vhosts.restore import resident_queue_ids
@@ -90,8 +90,20 @@ class DataDirectory:
             is_trusted = not self.writer.is_failed
         self.topology_store.close()
         if is_trusted:
-            replace_file(self.path / "clean-stop", [json.dumps({"position": position}).encode()])
+            self._note_clean_stop(position)
         self.release()
+
+    def _note_clean_stop(self, position: int) -> None:
+        """Without room for the note the next start takes this stop for a crash, and loses nothing."""
+        while True:
+            try:
+                replace_file(self.path / "clean-stop", [json.dumps({"position": position}).encode()])
+                return
+            except OSError as error:
+                if error.errno not in FULL_ERRNOS:
+                    raise
+                if not self.reserve.give_up():
+                    return
 
     def release(self) -> None:
         """Let another process have the directory."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import queue
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from amqpd.base.message import Message
-from amqpd.runtime.files import DataDirectory, DataDirectoryRefused, SpaceWatch, default_reserve_bytes
+from amqpd.runtime import files
+from amqpd.runtime.file_disk import replace_file
+from amqpd.runtime.files import DataDirectory, DataDirectoryRefused, SpaceWatch, default_reserve_bytes, read_clean_stop
 from amqpd.runtime.log_writer import DiskEvents
 from amqpd.store.log import Log
 from amqpd.store.record import queue_id_bytes
@@ -171,3 +174,26 @@ def test_space_watch_does_not_flap() -> None:
 def test_default_reserve_is_three_segments_and_at_least_a_gibibyte() -> None:
     assert default_reserve_bytes(64 << 20) == 1 << 30
     assert default_reserve_bytes(1 << 30) == 3 << 30
+
+
+def test_stop_without_room_for_its_note_is_a_crash_to_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = [False, False]
+
+    def replace(path: Path, blocks: list[bytes]) -> None:
+        if not room.pop(0):
+            raise OSError(errno.ENOSPC, "full")
+        replace_file(path, blocks)
+
+    directory = DataDirectory(tmp_path, 4096)
+    directory.reserve.make()
+    monkeypatch.setattr(files, "replace_file", replace)
+    directory.stop(5)
+    assert read_clean_stop(tmp_path) == -1
+    assert not directory.reserve.is_whole
+    room[:] = [False, True]
+    directory = DataDirectory(tmp_path, 4096)
+    directory.reserve.make()
+    directory.stop(5)
+    assert read_clean_stop(tmp_path) == 5
