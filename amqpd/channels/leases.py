@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from amqpd.channels.channel import Channel
 
 SWEEP_COUNT: Final = 1024
-# Of each channel; beyond it the older half is forgotten, and settling one of those is an unknown tag again.
+# Of each connection; beyond it a channel forgets the older half of its own, and settling one of those is an unknown tag
+# again.
 LATE_TAGS_MAX: Final = 65_536
 # The log gets at most one line about a channel in the first time, and one about all of them in the second.
 CHANNEL_NOTICE_MS: Final = 60_000
@@ -174,15 +175,28 @@ class Leases:
     # Late tags
 
     def note_late(self, delivery_tag: int) -> None:
-        if len(self._late) >= LATE_TAGS_MAX:
+        session = self._session
+        if session.late_count >= LATE_TAGS_MAX:
             # Half at once: a dict that loses its first key again and again gets slow.
-            for tag in list(self._late)[: LATE_TAGS_MAX // 2]:
+            forgotten = list(self._late)[: (len(self._late) + 1) // 2]
+            for tag in forgotten:
                 del self._late[tag]
-        self._late[delivery_tag] = True
+            session.late_count -= len(forgotten)
+        if delivery_tag not in self._late:
+            self._late[delivery_tag] = True
+            session.late_count += 1
 
     def is_late(self, delivery_tag: i64) -> bool:
         """True once for each tag whose lease has run out: a client that settles it twice makes its own mistake."""
-        return self._late.pop(int(delivery_tag), False)
+        was_late = self._late.pop(int(delivery_tag), False)
+        if was_late:
+            self._session.late_count -= 1
+        return was_late
+
+    def forget_late(self) -> None:
+        """The channel ends."""
+        self._session.late_count -= len(self._late)
+        self._late.clear()
 
 
 def lapse_leases(channel: Channel, now_ms: i64) -> PreconditionFailed | None:

@@ -10,6 +10,7 @@ from typing import Final, final
 from mypy_extensions import i64
 from pamqp import commands
 
+from amqpd.base.errors import ResourceFault
 from amqpd.base.limits import Limits
 from amqpd.base.ports import Entropy
 from amqpd.channels.commits import Commits, CommitWaiter
@@ -56,8 +57,12 @@ class Session(CommitWaiter):
         self.wants_blocked = False
         # For people: where from, and who.
         self.peer = ""
-        # Bytes of messages whose content has not fully arrived.
+        # What messages take whose content has not fully arrived, and what routes take that channels remember.
         self.partial_bytes: i64 = 0
+        self.route_bytes: i64 = 0
+        # Of all channels: consumers, and deliveries that were not settled in time (leases.py).
+        self.consumer_count: i64 = 0
+        self.late_count: i64 = 0
         # A resource alarm stops whoever publishes, until it is over.
         self.is_blocked = False
         # While a reply waits for the disk nothing more of this connection is handled, so order is kept.
@@ -79,6 +84,12 @@ class Session(CommitWaiter):
     def check(self, access: str, kind: str, name: str) -> None:
         """Raise AccessRefused unless this user has `access` (configure, write, read) to a queue or exchange."""
         self.access.check(self.user, self.vhost.name, access, kind, name)
+
+    def count_partial(self, size_bytes: i64) -> None:
+        """Many channels, each with a big message that never ends, must not fill the memory."""
+        self.partial_bytes += size_bytes
+        if size_bytes > 0 and self.partial_bytes > self.limits.partial_bytes_max:
+            raise ResourceFault(f"more than {self.limits.partial_bytes_max} bytes of unfinished messages")
 
     # Replies that wait for the disk
 

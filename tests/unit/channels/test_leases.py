@@ -122,3 +122,20 @@ def test_late_tags_are_bounded_and_the_newest_are_kept(broker: BrokerHarness) ->
     assert not leases.is_late(0)
     assert leases.is_late(LATE_TAGS_MAX // 2)
     assert leases.is_late(LATE_TAGS_MAX + 9)
+
+
+def test_late_tags_of_all_channels_of_a_connection_are_bounded_together(broker: BrokerHarness) -> None:
+    one = new_leases(broker, Unacked())
+    session = one._session
+    other = Leases(session, Unacked())
+    for tag in range(LATE_TAGS_MAX - 3):
+        one.note_late(tag)
+    for tag in range(10):
+        other.note_late(tag)
+    assert session.late_count <= LATE_TAGS_MAX
+    assert other.is_late(9)
+    assert not other.is_late(0)
+    assert one.is_late(0)
+    one.forget_late()
+    other.forget_late()
+    assert session.late_count == 0
