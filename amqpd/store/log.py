@@ -37,8 +37,8 @@ from amqpd.store.topology import TopologyChange
 SEGMENT_BYTES: Final = 64 << 20
 # A writer that grew beyond this gives its memory back when its batch is sealed.
 WRITER_KEEP_BYTES: Final = 4 << 20
-# While space is short a segment need not be full to end, once this much of it is written and most of that dead.
-SHORT_SEGMENT_BYTES: Final = 1 << 20
+# While space is short a segment ends once this share of it is written and most of that is dead.
+SHORT_SEGMENT_SHARE: Final = 64
 # With more than this to be written the disk can't follow: what need not go there waits.
 SPILLED_PENDING_BYTES_MAX: Final = 8 << 20
 
@@ -256,7 +256,7 @@ class Log:
 
     def _is_mostly_dead(self, size_bytes: i64) -> bool:
         """The open segment can't be deleted; as an older one it can."""
-        return size_bytes >= min(SHORT_SEGMENT_BYTES, self.segment_bytes) and self.segment.live_bytes * 2 < size_bytes
+        return size_bytes * SHORT_SEGMENT_SHARE >= self.segment_bytes and self.segment.live_bytes * 2 < size_bytes
 
     def _place(self, message: Message, queue_ids_size: i64, holders: i64) -> None:
         """Give a message its address at the end of the open batch."""
