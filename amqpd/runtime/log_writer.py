@@ -49,7 +49,10 @@ class DiskEvents:
         """The batch that found no room has been written."""
 
     def reserve(self, is_kept: bool) -> None:
-        """The room for settles is kept; or it is in use, or could not be made."""
+        """The room for settles is kept; or it is in use, or there is not enough for it."""
+
+    def no_reserve(self, error: OSError) -> None:
+        """Room for settles can't be kept here or now, though there may be some."""
 
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         pass
@@ -123,7 +126,7 @@ class LogWriter:
 
     def make_reserve(self) -> None:
         """Keep room for settles, if there is enough; `reserve` says how it went."""
-        self._house.submit(lambda: self._events.reserve(self._disk.make_reserve()))
+        self._house.submit(self._make_reserve)
 
     def read(self, reads: list[PageRead]) -> None:
         """Fill their pieces; `reads_done` follows, once or more often."""
@@ -182,6 +185,14 @@ class LogWriter:
                 raise OSError(errno.ENOSPC, "the disk is full, and the last messages could not be written")
         if was_full:
             self._events.has_room()
+
+    def _make_reserve(self) -> None:
+        try:
+            is_kept = self._disk.make_reserve()
+        except OSError as error:
+            self._events.no_reserve(error)
+            return
+        self._events.reserve(is_kept)
 
     def _give_up_reserve(self) -> bool:
         """True if there is more room now."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from amqpd.runtime.file_disk import FILE_MODE, sync_directory, write_all
+from amqpd.store.segment import FULL_ERRNOS
 
 NAME: Final = "reserve"
 UNFINISHED_NAME: Final = "reserve.tmp"
@@ -61,7 +62,10 @@ class Reserve:
             return True
 
     def make(self) -> bool:
-        """Make it anew if there is room for it and half as much again; True if it is whole now."""
+        """Make it anew if there is room for it and half as much again; True if it is whole now.
+
+        Raises OSError if something else than room is missing.
+        """
         with self._lock:
             if self.is_whole:
                 return True
@@ -71,10 +75,11 @@ class Reserve:
                 self._allocate()
                 os.rename(self._unfinished, self._path)
                 sync_directory(self._directory)
-            except OSError:
-                # The log has not been touched, and this is tried again.
+            except OSError as error:
                 with contextlib.suppress(OSError):
                     self._unfinished.unlink(missing_ok=True)
+                if error.errno not in FULL_ERRNOS:
+                    raise
                 return False
             return True
 

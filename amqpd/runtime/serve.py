@@ -95,6 +95,9 @@ class HopToLoop(DiskEvents):
     def reserve(self, is_kept: bool) -> None:
         self._call(self._server.watch.reserve_kept, is_kept)
 
+    def no_reserve(self, error: OSError) -> None:
+        self._call(self._server.watch.no_reserve, error)
+
 
 class Server:
     """Everything that is there once recovery has ended."""

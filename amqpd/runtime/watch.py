@@ -81,6 +81,7 @@ class Watch:
         # Room for settles: None before the first answer.
         self._is_reserve_kept: bool | None = None
         self._make_reserve = make_reserve
+        self._has_said_no_reserve = False
         self._is_disk_short = False
         self._collected_at_count = 0
         self._lost_before_collecting = LOST_BEFORE_COLLECTING
@@ -143,7 +144,17 @@ class Watch:
                 "publishers wait until there is that much again"
             )
         self._is_reserve_kept = is_kept
+        self._has_said_no_reserve = False
         self._set_disk_alarm()
+
+    def no_reserve(self, error: OSError) -> None:
+        """It can't be made, and not for want of room: publishers need not wait for that. It is asked for again."""
+        if not self._has_said_no_reserve:
+            self._has_said_no_reserve = True
+            self._turn.begin()
+            self._turn.broker.agenda.warn(
+                f"no room can be kept for settles (disk_settle_reserve_bytes), a full disk could not be drained: {error}"
+            )
 
     def _set_disk_alarm(self) -> None:
         is_short = self._space.is_low or self.is_disk_full or self._is_reserve_kept is False

@@ -79,5 +79,8 @@ class Disk:
         return False
 
     def make_reserve(self) -> bool:
-        """Keep room for settles again, if there is enough; True if it is kept. May be called in any thread."""
+        """Keep room for settles again, if there is enough; True if it is kept. May be called in any thread.
+
+        OSError: it is not for want of room that it can't be kept. The log is as good as before.
+        """
         return True

@@ -51,6 +51,9 @@ class Reports(DiskEvents):
     def reserve(self, is_kept: bool) -> None:
         self.all.put(("reserve", is_kept))
 
+    def no_reserve(self, error: OSError) -> None:
+        self.all.put(("no_reserve", error.errno))
+
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         self.all.put(("checkpoint_written", checkpoint.generation))
 
@@ -182,6 +185,18 @@ def test_batch_that_finds_no_room_gets_what_is_kept_for_settles(bench: Bench) ->
     bench.writer.delete_segments([1])
     bench.writer.make_reserve()
     assert bench.reports.next() == ("reserve", True)
+    bench.writer.stop()
+
+
+def test_reserve_that_can_not_be_kept_is_told_and_fails_nothing(bench: Bench) -> None:
+    def refuse() -> bool:
+        raise OSError(errno.EFBIG, "injected")
+
+    bench.disk.make_reserve = refuse  # type: ignore[method-assign]
+    bench.writer.make_reserve()
+    assert bench.reports.next() == ("no_reserve", errno.EFBIG)
+    bench.submit()
+    assert bench.reports.next() == ("synced", 1)
     bench.writer.stop()
 
 

@@ -70,15 +70,20 @@ def test_start_on_a_disk_without_any_room_gives_it_up(tmp_path: Path, monkeypatc
     assert not Reserve(tmp_path, SIZE).is_whole
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.EIO], ids=errno.errorcode.get)
-def test_room_that_can_not_be_had_leaves_nothing_behind(
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE], ids=errno.errorcode.get)
+def test_what_can_not_be_had_leaves_nothing_behind_and_says_whether_it_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     def refuse(descriptor: int, offset: int, size: int) -> None:
         raise OSError(code, "injected")
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    assert not Reserve(tmp_path, SIZE).make()
+    kept = Reserve(tmp_path, SIZE)
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        assert not kept.make()
+    else:
+        with pytest.raises(OSError, match="injected"):
+            kept.make()
     assert os.listdir(tmp_path) == []
 
 

@@ -149,6 +149,16 @@ def test_publishers_wait_while_room_for_settles_is_in_use() -> None:
     assert len(world.broker.agenda.lines) == 1
 
 
+def test_reserve_that_can_not_be_kept_stops_nobody_and_is_said_once() -> None:
+    watched, world, _, _ = watch()
+    for _ in range(3):
+        watched.look()
+        watched.no_reserve(OSError(27, "File too large"))
+    assert (world.said, world.asked_count) == ([], 3)
+    (line,) = world.broker.agenda.lines
+    assert "disk_settle_reserve_bytes" in line and "File too large" in line
+
+
 def test_core_is_told_when_the_disk_is_short_and_when_it_is_not_any_more() -> None:
     watched, world, disk, _ = watch(disk_reserve_bytes=1 << 30)
     disk.free = 1
