@@ -206,7 +206,7 @@ class Channel:
 
     def _count_header(self, size: i64) -> None:
         """A channel keeps its last header, so it counts until the next one comes."""
-        counted = size if size > SHORT_HEADER_BYTES else 0
+        counted: i64 = size if size > SHORT_HEADER_BYTES else 0
         more = counted - self._counted_header_bytes
         self._counted_header_bytes = counted
         self.session.count_partial(more)
