@@ -266,7 +266,7 @@ class Broker:
     def seal(self) -> Batch | None:
         """Everything that was logged since the last batch, or None. Only while no batch is being written."""
         self.agenda.log_watermarks()
-        return self._log.seal(self.changes.take())
+        return self._log.seal(self.changes.take(self._log.mark))
 
     def synced(self, mark: i64) -> None:
         """Everything up to `mark` is on disk: confirm, and answer what waited for it."""
@@ -335,6 +335,10 @@ class Broker:
     def set_memory_short(self, is_short: bool) -> None:
         """From now on what can leave memory does, respectively need not; long before publishers are stopped."""
         self.agenda.is_memory_short = is_short
+
+    def set_disk_short(self, is_short: bool) -> None:
+        """While it is, every bit of space is given back as soon as it can be, and little is spent on it."""
+        self._reclaim.set_disk_short(is_short)
 
     def block(self, reason: str) -> None:
         """Memory or disk is short: whoever publishes from now on is stopped. Consumers go on."""

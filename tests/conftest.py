@@ -21,6 +21,8 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 EXPECT_COMPILED = os.environ.get("AMQPD_EXPECT_COMPILED", "0") == "1"
 EXAMPLES = int(os.environ.get("AMQPD_FUZZ_EXAMPLES", "0"))
+# Every data directory that a test leaves behind would keep 64 MiB.
+os.environ.setdefault("AMQPD_DISK_SETTLE_RESERVE_BYTES", str(8 << 20))
 
 
 def _without_root() -> list[str]:

@@ -56,11 +56,13 @@ class Limits:
 
     # Content.
     message_bytes_max: int = 128 * MIB
-    # Messages of one connection whose content has not fully arrived.
+    # Messages of one connection whose content has not fully arrived, in the memory that they take.
     partial_bytes_max: int = 256 * MIB
 
     # One channel.
     consumers_per_channel_max: int = 1024
+    # Of all channels of a connection.
+    consumers_per_connection_max: int = 16_384
     # How long a delivery may stay unacked where neither its consumer nor its queue says; 0: as long as its channel lives.
     consumer_timeout_ms: int = 0
     # And then: "return" gives just that delivery back to its queue, "close" closes the channel, as RabbitMQ does.
@@ -88,7 +90,10 @@ class Limits:
     topic_words_max: int = 128
     headers_arguments_max: int = 64
     extra_routing_keys_max: int = 128
+    # Routes that a vhost remembers, and those that the channels of one connection do; beyond it they are found anew.
     route_cache_entries_max: int = 65_536
+    route_cache_bytes_max: int = 64 * MIB
+    routes_per_connection_bytes_max: int = 8 * MIB
 
     # The log.
     segment_bytes: int = 64 * MIB

@@ -22,7 +22,6 @@ from amqpd.base.errors import (
     FrameError,
     NotImplementedFault,
     PreconditionFailed,
-    ResourceFault,
     SyntaxFault,
     UnexpectedFrame,
 )
@@ -30,6 +29,7 @@ from amqpd.base.message import Message
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.consumer import ChannelConsumer
 from amqpd.channels.leases import Leases
+from amqpd.channels.partial import Partial
 from amqpd.channels.publishing import Inspected, header_to_keep, inspect
 from amqpd.channels.session import Session
 from amqpd.channels.settling import ACK, GIVE_BACK, REJECT, REQUEUE, settle_all
@@ -57,6 +57,8 @@ IMMEDIATE: Final = 2
 
 # A channel that uses more routing keys than this forgets its routes and asks the vhost again.
 ROUTES_MAX: Final = 4096
+# A longer header is counted with unfinished content.
+SHORT_HEADER_BYTES: Final = 4096
 
 
 @final
@@ -93,11 +95,13 @@ class Channel:
         self._route: Route | None = None
         # Routes that this channel may use: found, and permission checked, before. A stale one is looked for again.
         self._routes: dict[bytes, Route] = {}
+        self._route_bytes: i64 = 0
         self._flags: i64 = 0
         self._header = b""
         self._body_left: i64 = 0
-        self._bodies: list[bytes] = []
-        self._partial_bytes: i64 = 0
+        # The body as far as it has come, if it takes several frames.
+        self._partial: Partial | None = None
+        self._counted_header_bytes: i64 = 0
 
     # Content, as frames bring it
 
@@ -127,6 +131,9 @@ class Channel:
             self._route_key = route_key
             self._route = self._routes.get(route_key)
         self._content = CONTENT_HEADER
+        if self._agenda.alarm_reason != "" and not self._is_refused_under_alarm():
+            # As in RabbitMQ the message that is begun waits too.
+            self.session.block()
 
     def on_content_header(self, data: bytes, at: i64, end: i64) -> None:
         if self._content != CONTENT_HEADER:
@@ -142,6 +149,8 @@ class Channel:
             limit = int(self._message_bytes_max)
             raise PreconditionFailed(f"message size {shown} is larger than configured max size {limit}")
         self._header = header
+        if len(header) > SHORT_HEADER_BYTES or self._counted_header_bytes > 0:
+            self._count_header(len(header))
         if size == 0:
             self._complete(b"")
             return
@@ -156,30 +165,58 @@ class Channel:
         if left < 0:
             raise FrameError("content body is larger than its header said", True)
         self._body_left = left
-        if left == 0:
-            if len(self._bodies) == 0:
-                self._complete(data[at:end])
-            else:
-                self._bodies.append(data[at:end])
-                body = b"".join(self._bodies)
-                self._drop_partial()
-                self._complete(body)
+        partial = self._partial
+        if left > 0:
+            self._gather(data[at:end])
+        elif partial is None:
+            self._complete(data[at:end])
         else:
-            self._bodies.append(data[at:end])
-            self._count_partial(end - at)
+            self._partial = None
+            body = partial.take(data[at:end])
+            if partial.is_refused:
+                self._refuse()
+            else:
+                self._complete(body)
 
-    def _count_partial(self, size: i64) -> None:
-        """Many channels, each with a big message that never ends, must not fill the memory."""
-        session = self.session
-        self._partial_bytes += size
-        session.partial_bytes += size
-        if session.partial_bytes > session.limits.partial_bytes_max:
-            raise ResourceFault(f"more than {session.limits.partial_bytes_max} bytes of unfinished messages")
+    def _gather(self, piece: bytes) -> None:
+        """One of several body frames. An empty one says nothing, and costs nothing."""
+        if len(piece) == 0:
+            return
+        partial = self._partial
+        if partial is None:
+            route = self._route
+            if route is None or route.is_stale:
+                # Before anything is kept for somebody who may not publish it.
+                self._check_publish()
+            partial = Partial(self.session)
+            self._partial = partial
+        if self._agenda.alarm_reason != "":
+            if self._is_refused_under_alarm():
+                partial.refuse()
+            else:
+                self.session.block()
+        partial.add(piece)
+
+    def _refuse(self) -> None:
+        self._content = CONTENT_NONE
+        confirms = self.confirms
+        assert confirms is not None
+        confirms.refused()
+
+    def _count_header(self, size: i64) -> None:
+        """A channel keeps its last header, so it counts until the next one comes."""
+        counted: i64 = size if size > SHORT_HEADER_BYTES else 0
+        more = counted - self._counted_header_bytes
+        self._counted_header_bytes = counted
+        self.session.count_partial(more)
 
     def _drop_partial(self) -> None:
-        self._bodies = []
-        self.session.partial_bytes -= self._partial_bytes
-        self._partial_bytes = 0
+        partial = self._partial
+        if partial is not None:
+            self._partial = None
+            partial.drop()
+        self._header = b""
+        self._count_header(0)
 
     # Publish
 
@@ -206,7 +243,8 @@ class Channel:
         """Into every queue of the route, and a confirm for it. False if none has it, and the publisher is told so."""
         log = self._log
         agenda = self._agenda
-        if agenda.alarm_reason != "" and self._is_nacked_by_alarm():
+        if agenda.alarm_reason != "" and self._is_refused_under_alarm():
+            self._refuse()
             return False
         message = Message(log.next_message_id(), route_key, header, body)
         message.ttl_ms = ttl_ms
@@ -226,8 +264,6 @@ class Channel:
         confirms = self.confirms
         if confirms is not None:
             confirms.published(mark)
-        if agenda.alarm_reason != "":
-            self.session.block()
         if agenda.budget <= 0:
             self.session.rest()
         return True
@@ -237,12 +273,9 @@ class Channel:
         header = header_to_keep(seen, route)
         return self._publish(first_time(route, seen.headers), route_key, header, body, seen.ttl_ms, mandatory)
 
-    def _is_nacked_by_alarm(self) -> bool:
-        """Memory or disk is short, and who waits for a confirm need not wait until it is not."""
-        if self.confirms is None or self.session.limits.alarm_action != "nack":
-            return False
-        self.confirms.refused()
-        return True
+    def _is_refused_under_alarm(self) -> bool:
+        """Memory or disk is short: who waits for a confirm need not wait until it is not."""
+        return self.confirms is not None and self.session.limits.alarm_action == "nack"
 
     def _refused(self, route: Route, message: Message) -> None:
         """Some queue is full and says so: the publisher is told by basic.nack."""
@@ -287,10 +320,29 @@ class Channel:
         # stands for no more than that this channel may publish by this key.
         if known is not self._route:
             self._route = known
-            if len(self._routes) >= ROUTES_MAX:
-                self._routes.clear()
-            self._routes[route_key] = known
+            self._remember(route_key, known)
         return route
+
+    def _remember(self, route_key: bytes, route: Route) -> None:
+        session = self.session
+        old = self._routes.get(route_key)
+        if old is not None:
+            self._count_routes(-old.size_bytes)
+        elif len(self._routes) >= ROUTES_MAX:
+            self._forget_routes()
+        if session.route_bytes + route.size_bytes > session.limits.routes_per_connection_bytes_max:
+            self._forget_routes()
+        else:
+            self._routes[route_key] = route
+            self._count_routes(route.size_bytes)
+
+    def _count_routes(self, size_bytes: i64) -> None:
+        self._route_bytes += size_bytes
+        self.session.route_bytes += size_bytes
+
+    def _forget_routes(self) -> None:
+        self._routes.clear()
+        self._count_routes(-self._route_bytes)
 
     def _check_publish(self) -> None:
         session = self.session
@@ -432,9 +484,19 @@ class Channel:
 
     # Consumers
 
+    def keep_consumer(self, consumer: ChannelConsumer) -> None:
+        self.consumers[consumer.consumer_tag] = consumer
+        self.session.consumer_count += 1
+
+    def forget_consumer(self, consumer_tag: str) -> ChannelConsumer | None:
+        consumer = self.consumers.pop(consumer_tag, None)
+        if consumer is not None:
+            self.session.consumer_count -= 1
+        return consumer
+
     def consumer_cancelled(self, consumer: Consumer) -> None:
         """The queue went away under a consumer. RabbitMQ tells those clients that announced consumer_cancel_notify."""
-        self.consumers.pop(consumer.consumer_tag, None)
+        self.forget_consumer(consumer.consumer_tag)
         if self.session.wants_cancel_notify and not self.is_closing:
             cancel = new_method(commands.Basic.Cancel, consumer_tag=consumer.consumer_tag, nowait=True)
             session = self.session
@@ -446,6 +508,7 @@ class Channel:
     def cancel_consumers(self) -> None:
         """First step of an end: nobody of this channel gets anything any more."""
         consumers = list(self.consumers.values())
+        self.session.consumer_count -= len(consumers)
         self.consumers.clear()
         for consumer in consumers:
             queue = consumer.queue
@@ -466,6 +529,8 @@ class Channel:
             self.confirms.is_closed = True
         self._drop_partial()
         self._content = CONTENT_NONE
+        self._forget_routes()
+        self.leases.forget_late()
 
     def close(self) -> None:
         self.cancel_consumers()

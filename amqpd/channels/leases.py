@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 SWEEP_COUNT: Final = 1024
 # So many are given back at a look, whatever else the turn has done.
 LAPSED_COUNT_MIN: Final = 8
-# Of each channel; beyond it the older half is forgotten, and settling one of those is an unknown tag again.
+# Of each connection; beyond it a channel forgets the older half of its own, and settling one of those is an unknown tag
+# again.
 LATE_TAGS_MAX: Final = 65_536
 # The log gets at most one line about a channel in the first time, and one about all of them in the second.
 CHANNEL_NOTICE_MS: Final = 60_000
@@ -181,10 +182,15 @@ class Leases:
     # Late tags
 
     def note_late(self, delivery_tag: int, consumer: Consumer | None) -> None:
-        if len(self._late) >= LATE_TAGS_MAX:
+        session = self._session
+        if session.late_count >= LATE_TAGS_MAX:
             # Half at once: a dict that loses its first key again and again gets slow.
-            for tag in list(self._late)[: LATE_TAGS_MAX // 2]:
+            forgotten = list(self._late)[: (len(self._late) + 1) // 2]
+            for tag in forgotten:
                 del self._late[tag]
+            session.late_count -= len(forgotten)
+        if delivery_tag not in self._late:
+            session.late_count += 1
         self._late[delivery_tag] = consumer
 
     def take_late(self, delivery_tag: i64) -> bool:
@@ -196,10 +202,16 @@ class Leases:
         if tag not in self._late:
             return False
         consumer = self._late.pop(tag)
+        self._session.late_count -= 1
         if consumer is not None and consumer.is_hung:
             consumer.queue.consumers.settled(consumer)
             consumer.queue.wake()
         return True
+
+    def forget_late(self) -> None:
+        """The channel ends."""
+        self._session.late_count -= len(self._late)
+        self._late.clear()
 
 
 def lapse_leases(channel: Channel, now_ms: i64) -> PreconditionFailed | None:

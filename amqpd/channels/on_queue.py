@@ -66,8 +66,8 @@ def on_queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
             message_count=int(queue.ready.count),
             consumer_count=len(queue.consumers.all),
         )
-        if queue.is_stored:
-            session.reply_when_durable(channel.number, encode_method(reply))
+        if queue.is_stored and not method.passive:
+            session.reply_when_declared(channel.number, encode_method(reply))
         else:
             session.reply(channel.number, encode_method(reply))
 
@@ -90,14 +90,14 @@ def on_queue_bind(channel: Channel, method: commands.Queue.Bind) -> None:
     binding = _binding(channel, method.queue, method.exchange, method.routing_key, method)
     channel.session.vhost.bind(binding, channel.session.number)
     if not method.nowait:
-        channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Queue.BindOk)))
+        channel.session.reply_when_declared(channel.number, encode_method(new_method(commands.Queue.BindOk)))
 
 
 def on_queue_unbind(channel: Channel, method: commands.Queue.Unbind) -> None:
     binding = _binding(channel, method.queue, method.exchange, method.routing_key, method)
     channel.session.vhost.unbind(binding, channel.session.number)
     # AMQP 0-9-1 has no nowait here.
-    channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Queue.UnbindOk)))
+    channel.session.reply_when_declared(channel.number, encode_method(new_method(commands.Queue.UnbindOk)))
 
 
 def _binding(
@@ -146,5 +146,5 @@ def on_queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
         count = vhost.delete_queue(queue)
     if not method.nowait:
         reply = new_method(commands.Queue.DeleteOk, message_count=count)
-        session.reply_when_durable(channel.number, encode_method(reply))
+        session.reply_when_declared(channel.number, encode_method(reply))
     session.send_postponed()

@@ -10,6 +10,7 @@ from typing import Final, final
 from mypy_extensions import i64
 from pamqp import commands
 
+from amqpd.base.errors import ResourceFault
 from amqpd.base.limits import Limits
 from amqpd.base.ports import Entropy
 from amqpd.channels.commits import Commits, CommitWaiter
@@ -64,8 +65,12 @@ class Session(CommitWaiter):
         self.wants_blocked = False
         # For people: where from, and who.
         self.peer = ""
-        # Bytes of messages whose content has not fully arrived.
+        # What messages take whose content has not fully arrived, and what routes take that channels remember.
         self.partial_bytes: i64 = 0
+        self.route_bytes: i64 = 0
+        # Of all channels: consumers, and deliveries that were not settled in time (leases.py).
+        self.consumer_count: i64 = 0
+        self.late_count: i64 = 0
         # A resource alarm stops whoever publishes, until it is over.
         self.is_blocked = False
         # While it waits for anything nothing more of this connection is handled, so order is kept.
@@ -98,6 +103,12 @@ class Session(CommitWaiter):
         if self.limits.passive_declare_permissions == "any":
             self.access.check_any(self.user, self.vhost.name, kind, name)
 
+    def count_partial(self, size_bytes: i64) -> None:
+        """Many channels, each with a big message that never ends, must not fill the memory."""
+        self.partial_bytes += size_bytes
+        if size_bytes > 0 and self.partial_bytes > self.limits.partial_bytes_max:
+            raise ResourceFault(f"more than {self.limits.partial_bytes_max} bytes of unfinished messages")
+
     # Replies that wait for the disk
 
     def reply(self, channel_number: i64, payload: bytes) -> None:
@@ -106,8 +117,20 @@ class Session(CommitWaiter):
     def reply_when_durable(self, channel_number: i64, payload: bytes) -> None:
         """Answer once everything logged so far is on disk; with nothing to wait for, at once."""
         log = self.agenda.log
-        # A batch that is sealed and not yet synced counts too: another connection may have declared the same thing.
+        # A batch that is sealed and not yet synced counts too.
         mark = log.mark if log.dirty or self.vhost.changes.pending else log.mark - 1
+        self._reply_at(mark, channel_number, payload)
+
+    def reply_when_declared(self, channel_number: i64, payload: bytes) -> None:
+        """Answer once what exists now, and what is gone, is so on disk too, whoever declared it.
+
+        Messages on their way there are not waited for: the disk may be full.
+        """
+        changes = self.vhost.changes
+        mark = self.agenda.log.mark if changes.pending else changes.taken_mark
+        self._reply_at(mark, channel_number, payload)
+
+    def _reply_at(self, mark: i64, channel_number: i64, payload: bytes) -> None:
         if mark <= self.commits.mark:
             self.reply(channel_number, payload)
             return
@@ -188,6 +211,15 @@ class Session(CommitWaiter):
             self.reply(channel_number, payload)
         self._end_hold(FOR_DISK)
         return False
+
+    def let_go(self) -> None:
+        """The connection is being closed: only the peer's close-ok is of interest, and nothing keeps that waiting."""
+        self._holds = 0
+        self.is_held = False
+        self.is_repeating = False
+        self.is_blocked = False
+        self._held_replies.clear()
+        self.released.append(self)
 
     # Consumer timeouts
 

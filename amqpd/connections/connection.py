@@ -424,6 +424,8 @@ class Connection:
             return
         self.agenda.notice(f"connection of {self.describe()} closed: {error.reply_text}")
         self.release()
+        if self.session is not None:
+            self.session.let_go()
         index = self._failed_index() if error.is_about_method else 0
         close = new_method(
             commands.Connection.Close,

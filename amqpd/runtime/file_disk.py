@@ -14,11 +14,14 @@ import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from amqpd.runtime.descriptors import FILE_MODE, SpareDescriptors, sync_directory
 from amqpd.runtime.lost import LOST_NAME
 from amqpd.store.disk import Disk
+
+if TYPE_CHECKING:
+    from amqpd.runtime.reserve import Reserve
 
 SEGMENT_SUFFIX: Final = ".segment"
 CHECKPOINT_SUFFIX: Final = ".checkpoint"
@@ -94,8 +97,9 @@ def with_path(error: OSError, path: Path) -> OSError:
 
 
 class FileDisk(Disk):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reserve: Reserve | None = None) -> None:
         self._path = path
+        self._reserve = reserve
         self._segments = path / "log"
         self._checkpoints = path / "checkpoints"
         self._descriptors: dict[int, int] = {}
@@ -274,6 +278,12 @@ class FileDisk(Disk):
     def free_bytes(self) -> int:
         found = os.statvfs(self._path)
         return found.f_bavail * found.f_frsize
+
+    def give_up_reserve(self) -> bool:
+        return self._reserve is not None and self._reserve.give_up()
+
+    def make_reserve(self) -> bool:
+        return self._reserve is None or self._reserve.make()
 
 
 def numbers_in(directory: Path, suffix: str) -> list[int]:

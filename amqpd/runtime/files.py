@@ -1,6 +1,7 @@
 """The data directory of one node: who it belongs to, who has it open, how it was left.
 
     identity.json        format and log_id; written once, never changed
+    reserve              room for settles when the disk is full (reserve.py)
     lock                 flocked for as long as a process uses the directory, with its pid
     clean-stop           where the log ended; only there after an orderly stop
     topology.sqlite      vhosts, exchanges, queues ... (store/sqlite_topology.py)
@@ -14,6 +15,7 @@ refused has changed nothing.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -27,7 +29,8 @@ from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.runtime.descriptors import FILE_MODE, sync_directory
 from amqpd.runtime.file_disk import FileDisk, make_directory, replace_file
 from amqpd.runtime.log_writer import SAY_S, DiskEvents, LogWriter
-from amqpd.store.disk import LOCK, lack_of
+from amqpd.runtime.reserve import Reserve
+from amqpd.store.disk import FULL_ERRNOS, LOCK, lack_of
 from amqpd.store.lost import loss_of_unknown
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
@@ -49,7 +52,9 @@ class DataDirectoryRefused(Exception):
 class DataDirectory:
     """Open it, `load` it, `start_writer`; when everything is synced and the last checkpoint is written, `stop`."""
 
-    def __init__(self, path: Path, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self, path: Path, say: Callable[[str], None] = lambda line: None, settle_reserve_bytes: int = 0
+    ) -> None:
         """`say` hears for what it waits."""
         self.path = path
         self._say = say
@@ -57,6 +62,7 @@ class DataDirectory:
         try:
             make_directory(path)
             self._lock = _take_lock(path / "lock")
+            self.reserve = Reserve(path, settle_reserve_bytes)
         except OSError as error:
             raise DataDirectoryRefused(f"can't use the data directory {path}: {error.strerror}") from error
         try:
@@ -64,7 +70,7 @@ class DataDirectory:
             if (path / "topology.sqlite").exists() and not (path / "log").exists():
                 # The log is made first: perhaps its volume is not mounted.
                 raise DataDirectoryRefused(f"the data directory {path} has lost its log")
-            self.disk = FileDisk(path)
+            self.disk = FileDisk(path, self.reserve)
             self._topology = _private(path / "topology.sqlite", self.disk)
         except Exception:
             os.close(self._lock)
@@ -136,8 +142,20 @@ class DataDirectory:
             is_trusted = not self.writer.is_failed
         self.topology_store.close()
         if is_trusted:
-            replace_file(self.path / "clean-stop", [json.dumps({"position": position}).encode()])
+            self._note_clean_stop(position)
         self.release()
+
+    def _note_clean_stop(self, position: int) -> None:
+        """Without room for the note the next start takes this stop for a crash, and loses nothing."""
+        while True:
+            try:
+                replace_file(self.path / "clean-stop", [json.dumps({"position": position}).encode()])
+                return
+            except OSError as error:
+                if error.errno not in FULL_ERRNOS:
+                    raise
+                if not self.reserve.give_up():
+                    return
 
     def release(self) -> None:
         """Let another process have the directory."""
@@ -225,8 +243,10 @@ def _take_lock(path: Path) -> int:
         os.close(descriptor)
         who = f"process {holder}" if holder.isdigit() else "another process"
         raise DataDirectoryRefused(f"the data directory {path.parent} is in use by {who}") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):
+        # For people only; a full disk is no reason not to start.
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
 
 

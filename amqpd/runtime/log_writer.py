@@ -5,9 +5,10 @@
     amqpd-reader  reads back what deep queues have on disk only
 
 Owns the threads, and what happens when the disk says no: where something is lacking (room, descriptors, memory, a lock) the same
-batch is tried again until it is there, and nobody has been told that it is safe; any other error of a write means that this
-log is never touched again. What can't be read goes back to whoever asked. Does not own the order of effects of one batch
-(store/segment.py). The callbacks of `DiskEvents` run in these threads.
+batch is tried again until it is there, and nobody has been told that it is safe; where it is room, what is kept for settles
+is given up first. Any other error of a write means that this log is never touched again. What can't be read goes back to
+whoever asked. Does not own the order of effects of one batch (store/segment.py). The callbacks of `DiskEvents` run in these
+threads.
 Invariant: the next batch is written only when the one before it is durable, topology included.
 """
 
@@ -26,7 +27,7 @@ from amqpd.queues.chunk import PageRead
 from amqpd.runtime.lost import line_of
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
-from amqpd.store.disk import FAILED, Disk, DiskFull, NotNow, lack_of, not_now
+from amqpd.store.disk import FAILED, ROOM, Disk, DiskFull, NotNow, lack_of, not_now
 from amqpd.store.lost import Lost
 from amqpd.store.page_reader import PageReader
 from amqpd.store.segment import SegmentWriter
@@ -54,6 +55,12 @@ class DiskEvents:
 
     def has_room(self) -> None:
         """The batch that found no room has been written."""
+
+    def reserve(self, is_kept: bool) -> None:
+        """The room for settles is kept; or it is in use, or there is not enough for it."""
+
+    def no_reserve(self, error: OSError) -> None:
+        """Room for settles can't be kept here or now, though there may be some."""
 
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         pass
@@ -132,6 +139,10 @@ class LogWriter:
     def delete_segments(self, numbers: list[int]) -> None:
         self._house.submit(lambda: self._disk.delete_segments(numbers))
 
+    def make_reserve(self) -> None:
+        """Keep room for settles, if there is enough; `reserve` says how it went."""
+        self._house.submit(self._make_reserve)
+
     def read(self, reads: list[PageRead]) -> None:
         """Fill their pieces; `reads_done` follows, once or more often."""
         self._wanted.extend(reads)
@@ -185,6 +196,8 @@ class LogWriter:
                 if not was_full:
                     was_full = True
                     self._events.full()
+                if self._give_up_reserve():
+                    continue
             elif time.monotonic() >= say_at_s:
                 say_at_s = time.monotonic() + SAY_S
                 self._events.say(WARNING, f"the log waits, and with it every confirm: {lack}")
@@ -197,14 +210,33 @@ class LogWriter:
         if say_at_s > 0:
             self._events.say(WARNING, "the log goes on")
 
-    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
+    def _make_reserve(self) -> None:
         try:
-            self._disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
+            is_kept = self._disk.make_reserve()
         except OSError as error:
-            if lack_of(error) == FAILED:
-                raise
-            self._events.checkpoint_failed(checkpoint)
+            self._events.no_reserve(error)
             return
+        self._events.reserve(is_kept)
+
+    def _give_up_reserve(self) -> bool:
+        """True if there is more room now."""
+        if not self._disk.give_up_reserve():
+            return False
+        self._events.reserve(False)
+        return True
+
+    def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
+        while True:
+            try:
+                self._disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
+                break
+            except OSError as error:
+                lack = lack_of(error)
+                if lack == FAILED:
+                    raise
+            if lack != ROOM or not self._give_up_reserve():
+                self._events.checkpoint_failed(checkpoint)
+                return
         self._events.checkpoint_written(checkpoint)
 
     def _note_lost(self, lost: list[Lost]) -> None:

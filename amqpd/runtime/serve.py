@@ -14,6 +14,7 @@ code that is not 0; a disk that failed is not written to again, and the process 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import logging
 import secrets
@@ -28,6 +29,7 @@ import uvloop
 
 from amqpd import __version__
 from amqpd.base.errors import Corrupt, UnknownFormat
+from amqpd.base.limits import Limits
 from amqpd.base.notice import Notice
 from amqpd.base.ports import Entropy
 from amqpd.broker import Broker
@@ -52,6 +54,9 @@ EXIT_DISK_FAILED: Final = 74
 EXIT_DAMAGED: Final = 76
 # Clients have this long to answer connection.close before their sockets are simply closed.
 GOODBYE_S: Final = 2.0
+# When the disk turns out to be full one batch waits for room and the next one gathers: together half of the reserve.
+PENDING_RESERVE_SHARE: Final = 4
+PENDING_BYTES_MIN: Final = 1 << 20
 
 
 class SystemEntropy(Entropy):
@@ -90,6 +95,12 @@ class HopToLoop(DiskEvents):
     def has_room(self) -> None:
         self._call(self._server.watch.disk_full, False)
 
+    def reserve(self, is_kept: bool) -> None:
+        self._call(self._server.watch.reserve_kept, is_kept)
+
+    def no_reserve(self, error: OSError) -> None:
+        self._call(self._server.watch.no_reserve, error)
+
 
 class Server:
     """Everything that is there once recovery has ended."""
@@ -111,10 +122,11 @@ class Server:
             logger.info("%s", notice)
         for damage in recovered.report.damage:
             logger.error("%s", damage)
-        log = Log(recovered.start, config.limits.segment_bytes)
+        limits = _limits(config, directory.reserve.size_bytes)
+        log = Log(recovered.start, limits.segment_bytes)
         try:
             self.broker = Broker(
-                config.limits,
+                limits,
                 log,
                 topology,
                 recovered,
@@ -132,8 +144,8 @@ class Server:
         self.notices = logs.Notices(logger)
         self.turn = Turn(loop, self.broker, writer, self.notices)
         self.upkeep = Upkeep(loop, self.turn, writer)
-        self.peers = Peers(self.turn, Admission(config.limits), config.limits)
-        self.watch = Watch(loop, self.turn, self.peers, config, directory.disk)
+        self.peers = Peers(self.turn, Admission(limits), limits)
+        self.watch = Watch(loop, self.turn, self.peers, config, directory.disk, writer.make_reserve)
 
     async def run(self, bound: list[tuple[str, Address, socket.socket]]) -> int:
         """Until a signal or a failure; the exit code."""
@@ -279,7 +291,7 @@ def serve(config: Config) -> int:
     try:
         if config.tls_cert is not None and config.tls_key is not None:
             server_context(config.tls_cert, config.tls_key, config.tls_ca)
-        directory = DataDirectory(config.data_dir, logger.warning)
+        directory = DataDirectory(config.data_dir, logger.warning, config.disk_settle_reserve_bytes)
         addresses = [("amqp", each) for each in config.amqp] + [("amqps", each) for each in config.amqps]
         bound = [(scheme, address, each) for scheme, address in addresses for each in bind(address)]
         raise_file_limit(config.limits.connections_max, logger)
@@ -291,6 +303,15 @@ def serve(config: Config) -> int:
         return _refuse(f"the data directory {config.data_dir} is damaged: {error}", EXIT_DAMAGED)
     except OSError as error:
         return _refuse(f"{error.filename or config.data_dir}: {error.strerror or error}", EXIT_CANNOT_START)
+
+
+def _limits(config: Config, reserve_bytes: int) -> Limits:
+    """As set, but what waits for the disk must fit in the reserve, with room left for settles."""
+    limits = config.limits
+    if reserve_bytes == 0:
+        return limits
+    most = max(PENDING_BYTES_MIN, reserve_bytes // PENDING_RESERVE_SHARE)
+    return dataclasses.replace(limits, unconfirmed_bytes_max=min(limits.unconfirmed_bytes_max, most))
 
 
 async def _serve(

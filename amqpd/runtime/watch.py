@@ -55,7 +55,16 @@ class Alarms:
 
 
 class Watch:
-    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, peers: Peers, config: Config, disk: Disk) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        turn: Turn,
+        peers: Peers,
+        config: Config,
+        disk: Disk,
+        make_reserve: Callable[[], object],
+    ) -> None:
+        """`make_reserve` asks for room for settles; `reserve_kept` hears how it went."""
         self._loop = loop
         self._peers = peers
         self._disk = disk
@@ -69,6 +78,11 @@ class Watch:
         self._space = SpaceWatch(config.disk_reserve_bytes)
         # A batch is waiting for room right now.
         self.is_disk_full = False
+        # Room for settles: None before the first answer.
+        self._is_reserve_kept: bool | None = None
+        self._make_reserve = make_reserve
+        self._has_said_no_reserve = False
+        self._is_disk_short = False
         self._collected_at_count = 0
         self._lost_before_collecting = LOST_BEFORE_COLLECTING
         self._timer: asyncio.TimerHandle | None = None
@@ -108,6 +122,8 @@ class Watch:
         self._memory.judge(used_bytes)
         self._alarms.set("low on memory", self._memory.is_on)
         self._space.observe(self._disk.free_bytes())
+        if self._is_reserve_kept is not True:
+            self._make_reserve()
         self._set_disk_alarm()
         self._peers.watch(self._loop.time())
         self._collect()
@@ -117,13 +133,41 @@ class Watch:
         self.is_disk_full = is_full
         self._set_disk_alarm()
 
+    def reserve_kept(self, is_kept: bool) -> None:
+        """Room for settles is kept; or it is in use, or there is not enough for it."""
+        if is_kept is self._is_reserve_kept:
+            return
+        if not is_kept:
+            self._turn.begin()
+            self._turn.broker.agenda.warn(
+                "the disk has no room left beside what is kept for settles (disk_settle_reserve_bytes): "
+                "publishers wait until there is that much again"
+            )
+        self._is_reserve_kept = is_kept
+        self._has_said_no_reserve = False
+        self._set_disk_alarm()
+
+    def no_reserve(self, error: OSError) -> None:
+        """It can't be made, and not for want of room: publishers need not wait for that. It is asked for again."""
+        if not self._has_said_no_reserve:
+            self._has_said_no_reserve = True
+            self._turn.begin()
+            self._turn.broker.agenda.warn(
+                f"no room can be kept for settles (disk_settle_reserve_bytes), a full disk could not be drained: {error}"
+            )
+
     def _set_disk_alarm(self) -> None:
-        self._alarms.set("low on disk", self._space.is_low or self.is_disk_full)
+        is_short = self._space.is_low or self.is_disk_full or self._is_reserve_kept is False
+        self._alarms.set("low on disk", is_short)
+        if is_short is not self._is_disk_short:
+            self._is_disk_short = is_short
+            self._turn.begin()
+            self._turn.broker.set_disk_short(is_short)
         self._page()
 
     def _page(self) -> None:
         """Messages leave memory only while there is room for them."""
-        is_paging = self._paging.is_on and not self._space.is_low and not self.is_disk_full
+        is_paging = self._paging.is_on and not self._is_disk_short
         if is_paging is not self._is_paging:
             self._is_paging = is_paging
             self._turn.begin()

@@ -118,3 +118,14 @@ class Disk:
 
     def free_bytes(self) -> int:
         raise NotImplementedError
+
+    def give_up_reserve(self) -> bool:
+        """Let the log have the room that is kept for settles; False if there is none. May be called in any thread."""
+        return False
+
+    def make_reserve(self) -> bool:
+        """Keep room for settles again, if there is enough; True if it is kept. May be called in any thread.
+
+        OSError: it is not for want of room that it can't be kept. The log is as good as before.
+        """
+        return True

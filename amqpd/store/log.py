@@ -38,6 +38,8 @@ from amqpd.store.topology import TopologyChange
 SEGMENT_BYTES: Final = 64 << 20
 # A writer that grew beyond this gives its memory back when its batch is sealed.
 WRITER_KEEP_BYTES: Final = 4 << 20
+# While space is short a segment ends once this share of it is written and most of that is dead.
+SHORT_SEGMENT_SHARE: Final = 64
 # With more than this to be written the disk can't follow: what need not go there waits.
 SPILLED_PENDING_BYTES_MAX: Final = 8 << 20
 
@@ -88,6 +90,8 @@ class Log:
         self.position = start.position
         self.log_id = start.log_id
         self.segment_bytes = segment_bytes
+        # The disk is short of space (store/reclaim.py).
+        self.is_disk_short = False
         self._epoch = start.epoch
         self._next_message_id = start.next_message_id
         self._records_offset: i64 = start.offset + BATCH_HEADER_SIZE
@@ -257,13 +261,17 @@ class Log:
         self.position += batch_size
         end = self.offset + batch_size
         self.segment.size_bytes = end
-        if end >= self.segment_bytes:
+        if end >= self.segment_bytes or (self.is_disk_short and self._is_mostly_dead(end)):
             self.segment = SegmentUse(self.segment.number + 1)
             self.segments.append(self.segment)
             end = SEGMENT_HEADER_SIZE
             self._is_topology_unsaid = self._topology_version > 0
         self.offset = end
         self._records_offset = end + BATCH_HEADER_SIZE
+
+    def _is_mostly_dead(self, size_bytes: i64) -> bool:
+        """The open segment can't be deleted; as an older one it can."""
+        return size_bytes * SHORT_SEGMENT_SHARE >= self.segment_bytes and self.segment.live_bytes * 2 < size_bytes
 
     def _place(self, message: Message, queue_ids_size: i64, holders: i64) -> None:
         """Give a message its address at the end of the open batch."""

@@ -37,10 +37,15 @@ class Changes:
     def __init__(self, next_queue_id: i64) -> None:
         # True once something waits to be committed with the open batch.
         self.pending = False
+        # The mark of the newest batch that took some; what was taken is durable when that is.
+        self.taken_mark: i64 = 0
         self._changes: list[TopologyChange] = []
         self._next_queue_id = next_queue_id
 
-    def take(self) -> list[TopologyChange]:
+    def take(self, mark: i64) -> list[TopologyChange]:
+        """For the batch with this mark."""
+        if self.pending:
+            self.taken_mark = mark
         taken = self._changes
         self._changes = []
         self.pending = False

@@ -31,6 +31,11 @@ REPLY_TO: Final = "amq.rabbitmq.reply-to"
 REPLY_TO_PREFIX: Final = "amq.rabbitmq.reply-to."
 
 
+# What a remembered route takes beside its two keys, and for each queue in it.
+ROUTE_BYTES: Final = 512
+ROUTE_QUEUE_BYTES: Final = 16
+
+
 @final
 class Route:
     """Where messages with one exchange and routing key go, until `is_stale`."""
@@ -58,6 +63,8 @@ class Route:
         self.is_stale = False
         # Steps that it took to find it, for who bounds the work of a turn.
         self.cost: i64 = len(queues)
+        # About what it costs to remember it.
+        self.size_bytes: i64 = ROUTE_BYTES + 2 * len(routing_key) + ROUTE_QUEUE_BYTES * len(queues)
 
     @property
     def deduplicates(self) -> bool:
@@ -72,19 +79,25 @@ class Route:
 
 @final
 class RouteCache:
-    def __init__(self, entries_max: i64) -> None:
+    def __init__(self, entries_max: i64, bytes_max: i64) -> None:
         # Grows with every drop: a route that was found before is good for as long as it stands.
         self.generation: i64 = 0
         self._routes: dict[bytes, Route] = {}
+        self._size_bytes: i64 = 0
         self._entries_max = entries_max
+        self._bytes_max = bytes_max
 
     def get(self, route_key: bytes) -> Route | None:
         return self._routes.get(route_key)
 
     def put(self, route_key: bytes, route: Route) -> None:
-        if len(self._routes) >= self._entries_max:
+        old = self._routes.get(route_key)
+        if old is not None:
+            self._size_bytes -= old.size_bytes
+        if len(self._routes) >= self._entries_max or self._size_bytes + route.size_bytes > self._bytes_max:
             self.drop()
         self._routes[route_key] = route
+        self._size_bytes += route.size_bytes
 
     def drop(self) -> None:
         """Names or bindings changed: nothing that was found before may be used again."""
@@ -94,6 +107,7 @@ class RouteCache:
         for route in self._routes.values():
             route.is_stale = True
         self._routes = {}
+        self._size_bytes = 0
 
 
 def split_route_key(route_key: bytes) -> tuple[str, str]:

@@ -47,7 +47,7 @@ class VHost:
         self.name = name
         self.exchanges: dict[str, Exchange] = {}
         self.queues: dict[str, Queue] = {}
-        self.routes = RouteCache(limits.route_cache_entries_max)
+        self.routes = RouteCache(limits.route_cache_entries_max, limits.route_cache_bytes_max)
         self._reply_queues: dict[str, Queue] = {}
         # Bindings by where they lead: (is an exchange, name) -> bindings by their key.
         self._bindings_to: dict[tuple[bool, str], dict[tuple[str, bytes], Binding]] = {}

@@ -18,6 +18,7 @@ from amqpd.store.disk import Disk
 from tests.sim.story import Story
 
 SECTOR = 512
+RESERVE_BYTES = 4000
 
 
 class PowerLoss(BaseException):
@@ -98,6 +99,8 @@ class SimDisk(Disk):
         # Every read fails with this errno; nothing can be opened, also not to be read.
         self.reads_fail = 0
         self.has_descriptors = True
+        # Room that is kept for settles.
+        self.has_reserve = False
         # Called between two effects, as another thread may run there.
         self.between: Callable[[], None] | None = None
         self.is_recovering = False
@@ -137,11 +140,15 @@ class SimDisk(Disk):
     def used_bytes(self) -> int:
         return sum(len(each.cache) for each in self.segments.values()) + sum(map(len, self.checkpoints.values()))
 
+    def taken_bytes(self) -> int:
+        """What is kept included."""
+        return self.used_bytes() + (RESERVE_BYTES if self.has_reserve else 0)
+
     def _room(self, wanted: int) -> int:
         """How many of so many bytes there is room for."""
         if self.capacity_bytes >= 1 << 40:
             return wanted
-        return max(0, min(wanted, self.capacity_bytes - self.used_bytes()))
+        return max(0, min(wanted, self.capacity_bytes - self.taken_bytes()))
 
     def lose_power(self) -> None:
         """Only what was synced is certain; each rest has its own fate."""
@@ -282,3 +289,14 @@ class SimDisk(Disk):
 
     def free_bytes(self) -> int:
         return max(0, self.capacity_bytes - self.used_bytes())
+
+    # The port: room that is kept
+
+    def give_up_reserve(self) -> bool:
+        had_reserve, self.has_reserve = self.has_reserve, False
+        return had_reserve
+
+    def make_reserve(self) -> bool:
+        if not self.has_reserve and self._room(RESERVE_BYTES * 3 // 2) == RESERVE_BYTES * 3 // 2:
+            self.has_reserve = True
+        return self.has_reserve

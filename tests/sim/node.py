@@ -19,7 +19,7 @@ from amqpd.connections.connection import Connection
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
-from amqpd.store.disk import FAILED, NotNow, lack_of
+from amqpd.store.disk import FAILED, ROOM, NotNow, lack_of
 from amqpd.store.log import Log
 from amqpd.store.page_reader import PageReader
 from amqpd.store.recovery import recover
@@ -113,6 +113,9 @@ class Node:
         self._batch: Batch | None = None
         self._writer_state = IDLE
         self.is_full = False
+        # Room for settles is on the disk, as far as the node knows.
+        self.is_reserve_kept = True
+        self._is_short = False
         # Who hears that a queue has lost a message.
         self.on_loss: Callable[[str], None] | None = None
         self._jobs: list[Checkpoint | list[int]] = []
@@ -259,13 +262,29 @@ class Node:
             return True
         if not self.is_full:
             self._set_full(True)
-        return False
+        return self._give_up_reserve() and self._until_room(attempt)
 
     def _set_full(self, is_full: bool) -> None:
         self.is_full = is_full
-        self.story.tell("! the disk is full" if is_full else "! the disk has room again")
+        self.story.tell("! the disk is full" if is_full else "! the batch has found room")
+        self._judge_disk()
+
+    def _give_up_reserve(self) -> bool:
+        if not self.disk.give_up_reserve():
+            return False
+        self.story.tell("* room for settles is given up")
+        self.is_reserve_kept = False
+        self._judge_disk()
+        return True
+
+    def _judge_disk(self) -> None:
+        is_short = self.is_full or not self.is_reserve_kept
+        if is_short is self._is_short:
+            return
+        self._is_short = is_short
         self.begin()
-        if is_full:
+        self.broker.set_disk_short(is_short)
+        if is_short:
             self.broker.block("low on disk")
         else:
             self.broker.unblock()
@@ -278,6 +297,8 @@ class Node:
         if self.story.now_ms - self._upkeep_ms < UPKEEP_MS:
             return
         self._upkeep_ms = self.story.now_ms
+        self.is_reserve_kept = self.disk.make_reserve()
+        self._judge_disk()
         broker = self.broker
         checkpoint = broker.durable_checkpoint()
         if checkpoint is not None:
@@ -292,16 +313,19 @@ class Node:
             return
         job = self._jobs.pop(0)
         if isinstance(job, Checkpoint):
-            try:
-                self.disk.write_checkpoint(job.generation, job.blocks())
-            except OSError as error:
-                if lack_of(error) == FAILED:
-                    raise NodeStopped(str(error)) from error
-                self._reports.append((job, False))
-            else:
-                self._reports.append((job, True))
+            self._reports.append((job, self._write_checkpoint(job)))
         else:
             self.disk.delete_segments(job)
+
+    def _write_checkpoint(self, checkpoint: Checkpoint) -> bool:
+        try:
+            self.disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
+        except OSError as error:
+            lack = lack_of(error)
+            if lack == FAILED:
+                raise NodeStopped(str(error)) from error
+            return lack == ROOM and self._give_up_reserve() and self._write_checkpoint(checkpoint)
+        return True
 
     def report_house(self) -> None:
         """What the house thread did becomes known in the loop."""

@@ -344,7 +344,7 @@ class World:
             self._slow_until = self._step + trouble.number
         elif kind == plans.FULL:
             self.story.tell("! the disk fills up for {} steps", trouble.number)
-            self.disk.capacity_bytes = self.disk.used_bytes() + self._source.randrange(2000)
+            self.disk.capacity_bytes = self.disk.taken_bytes() + self._source.randrange(2000)
             self.topology.is_full = self._source.random() < 0.5
             self._full_until = self._step + trouble.number
         elif kind == plans.READS_FAIL:

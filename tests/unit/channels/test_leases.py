@@ -155,3 +155,20 @@ def test_no_more_are_taken_at_once_than_there_is_room_for_and_none_is_left_out(b
             unacked.take(tag)
             found.append(tag)
     assert sorted(found) == list(range(1, 11))
+
+
+def test_late_tags_of_all_channels_of_a_connection_are_bounded_together(broker: BrokerHarness) -> None:
+    one = new_leases(broker, Unacked())
+    session = one._session
+    other = Leases(session, Unacked())
+    for tag in range(LATE_TAGS_MAX - 3):
+        one.note_late(tag, None)
+    for tag in range(10):
+        other.note_late(tag, None)
+    assert session.late_count <= LATE_TAGS_MAX
+    assert other.take_late(9)
+    assert not other.take_late(0)
+    assert one.take_late(0)
+    one.forget_late()
+    other.forget_late()
+    assert session.late_count == 0

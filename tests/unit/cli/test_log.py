@@ -117,6 +117,17 @@ def test_directory_in_use_is_read_beside_the_broker_and_says_so(data: Path) -> N
     assert "a broker is at work here" in result.output
 
 
+@pytest.mark.parametrize("command", ["verify", "stat"])
+@pytest.mark.parametrize("name", ["reserve", "reserve.tmp"])
+def test_room_that_is_kept_for_settles_is_none_of_the_log(data: Path, command: str, name: str) -> None:
+    before = run(command, data)
+    (data / name).write_bytes(bytes(5000))
+    after = run(command, data)
+    assert (after.exit_code, after.output) == (before.exit_code, before.output)
+    DataDirectory(data, 5000).load()
+    assert (data / name).exists() is (name == "reserve")
+
+
 def test_nothing_is_changed(data: Path) -> None:
     (data / "clean-stop").unlink()
     flip(data / SEGMENT, (data / SEGMENT).read_bytes().index(b"order", 430))

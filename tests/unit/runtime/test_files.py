@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import queue
 import shutil
@@ -11,7 +12,8 @@ import pytest
 
 from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.base.message import Message
-from amqpd.runtime.file_disk import FileDisk
+from amqpd.runtime import files
+from amqpd.runtime.file_disk import FileDisk, replace_file
 from amqpd.runtime.files import (
     DataDirectory,
     DataDirectoryRefused,
@@ -336,3 +338,26 @@ def test_what_a_start_gives_up_is_named_for_the_list(tmp_path: Path) -> None:
     assert "1 message for queue 'q' in vhost '/'" in lost.what
     assert lost.wall_ms > 0
     again.vanish()
+
+
+def test_stop_without_room_for_its_note_is_a_crash_to_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = [False, False]
+
+    def replace(path: Path, blocks: list[bytes]) -> None:
+        if not room.pop(0):
+            raise OSError(errno.ENOSPC, "full")
+        replace_file(path, blocks)
+
+    directory = DataDirectory(tmp_path, settle_reserve_bytes=4096)
+    directory.reserve.make()
+    monkeypatch.setattr(files, "replace_file", replace)
+    directory.stop(5)
+    assert read_clean_stop(tmp_path) == -1
+    assert not directory.reserve.is_whole
+    room[:] = [False, True]
+    directory = DataDirectory(tmp_path, settle_reserve_bytes=4096)
+    directory.reserve.make()
+    directory.stop(5)
+    assert read_clean_stop(tmp_path) == 5

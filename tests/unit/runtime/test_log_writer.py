@@ -50,6 +50,12 @@ class Reports(DiskEvents):
     def has_room(self) -> None:
         self.all.put(("has_room", None))
 
+    def reserve(self, is_kept: bool) -> None:
+        self.all.put(("reserve", is_kept))
+
+    def no_reserve(self, error: OSError) -> None:
+        self.all.put(("no_reserve", error.errno))
+
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         self.all.put(("checkpoint_written", checkpoint.generation))
 
@@ -166,6 +172,55 @@ def test_full_disk_for_the_topology_is_tried_again_too(bench: Bench) -> None:
     bench.topology.error = OSError(errno.ENOSPC, "full")
     bench.submit(CHANGE)
     assert [bench.reports.next() for _ in range(3)] == [("full", None), ("has_room", None), ("synced", 1)]
+    bench.writer.stop()
+
+
+def test_batch_that_finds_no_room_gets_what_is_kept_for_settles(bench: Bench) -> None:
+    bench.disk.reserve_bytes = 2 * BATCH_SIZE
+    bench.disk.capacity_bytes = SEGMENT_HEADER_SIZE + 3 * BATCH_SIZE
+    assert bench.disk.make_reserve()
+    bench.submit()
+    assert bench.reports.next() == ("synced", 1)
+    bench.submit()
+    bench.submit()
+    expected = [("full", None), ("reserve", False), ("has_room", None), ("synced", 2), ("synced", 3)]
+    assert [bench.reports.next() for _ in expected] == expected
+    bench.writer.make_reserve()
+    assert bench.reports.next() == ("reserve", False)
+    bench.writer.delete_segments([1])
+    bench.writer.make_reserve()
+    assert bench.reports.next() == ("reserve", True)
+    bench.writer.stop()
+
+
+def test_reserve_that_can_not_be_kept_is_told_and_fails_nothing(bench: Bench) -> None:
+    def refuse() -> bool:
+        raise OSError(errno.EFBIG, "injected")
+
+    bench.disk.make_reserve = refuse  # type: ignore[method-assign]
+    bench.writer.make_reserve()
+    assert bench.reports.next() == ("no_reserve", errno.EFBIG)
+    bench.submit()
+    assert bench.reports.next() == ("synced", 1)
+    bench.writer.stop()
+
+
+def test_topology_that_finds_no_room_gets_what_is_kept_for_settles(bench: Bench) -> None:
+    bench.disk.make_reserve()
+    bench.topology.error = OSError(errno.ENOSPC, "full")
+    bench.submit(CHANGE)
+    expected = [("full", None), ("reserve", False), ("has_room", None), ("synced", 1)]
+    assert [bench.reports.next() for _ in expected] == expected
+    bench.writer.stop()
+
+
+def test_checkpoint_that_finds_no_room_gets_what_is_kept_for_settles(bench: Bench) -> None:
+    bench.disk.capacity_bytes = 4000
+    bench.disk.make_reserve()
+    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, [b"c" * 3500]))
+    assert [bench.reports.next() for _ in range(2)] == [("reserve", False), ("checkpoint_written", 3)]
+    bench.writer.write_checkpoint(Checkpoint(4, 1, 0, 0, [b"c" * 3500]))
+    assert bench.reports.next() == ("checkpoint_failed", 4)
     bench.writer.stop()
 
 

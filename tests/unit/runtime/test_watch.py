@@ -22,6 +22,12 @@ class BlockableWorld(World):
         self.broker.unblock = lambda: self.said.append("go on")  # type: ignore[attr-defined]
         self.paging: list[bool] = []
         self.broker.set_memory_short = self.paging.append  # type: ignore[attr-defined]
+        self.disk_short: list[bool] = []
+        self.broker.set_disk_short = self.disk_short.append  # type: ignore[attr-defined]
+        self.asked_count = 0
+
+    def ask_for_reserve(self) -> None:
+        self.asked_count += 1
 
 
 class SpaceDisk:
@@ -41,7 +47,8 @@ def watch(**settings: object) -> tuple[Watch, BlockableWorld, SpaceDisk, Peers]:
     world, disk = BlockableWorld(), SpaceDisk()
     peers = Peers(world.turn, Admission(DEFAULTS), DEFAULTS)
     config = dataclasses.replace(Config(), **settings)  # type: ignore[arg-type]
-    return Watch(TimedLoop(), world.turn, peers, config, disk), world, disk, peers  # type: ignore[arg-type]
+    made = Watch(TimedLoop(), world.turn, peers, config, disk, world.ask_for_reserve)  # type: ignore[arg-type]
+    return made, world, disk, peers
 
 
 def test_several_alarms_are_one_block_until_the_last_is_over() -> None:
@@ -115,6 +122,52 @@ def test_batch_without_room_stops_publishers_at_once_and_until_it_is_written() -
     watched.look()
     watched.disk_full(False)
     assert world.said == ["low on disk", "go on"]
+
+
+def test_room_for_settles_is_asked_for_until_it_is_kept() -> None:
+    watched, world, _, _ = watch()
+    watched.look()
+    watched.look()
+    assert (world.asked_count, world.said) == (2, [])
+    watched.reserve_kept(True)
+    watched.look()
+    assert world.asked_count == 2
+
+
+def test_publishers_wait_while_room_for_settles_is_in_use() -> None:
+    watched, world, _, _ = watch()
+    watched.reserve_kept(True)
+    watched.disk_full(True)
+    watched.reserve_kept(False)
+    watched.disk_full(False)
+    watched.look()
+    assert (world.said, world.asked_count) == (["low on disk"], 1)
+    watched.reserve_kept(False)
+    watched.reserve_kept(True)
+    assert world.said == ["low on disk", "go on"]
+    assert [line for line in world.broker.agenda.lines if "disk_settle_reserve_bytes" in line] != []
+    assert len(world.broker.agenda.lines) == 1
+
+
+def test_reserve_that_can_not_be_kept_stops_nobody_and_is_said_once() -> None:
+    watched, world, _, _ = watch()
+    for _ in range(3):
+        watched.look()
+        watched.no_reserve(OSError(27, "File too large"))
+    assert (world.said, world.asked_count) == ([], 3)
+    (line,) = world.broker.agenda.lines
+    assert "disk_settle_reserve_bytes" in line and "File too large" in line
+
+
+def test_core_is_told_when_the_disk_is_short_and_when_it_is_not_any_more() -> None:
+    watched, world, disk, _ = watch(disk_reserve_bytes=1 << 30)
+    disk.free = 1
+    watched.look()
+    watched.disk_full(True)
+    watched.disk_full(False)
+    disk.free = 2 << 30
+    watched.look()
+    assert world.disk_short == [True, False]
 
 
 def test_many_lost_connections_are_followed_by_one_collection() -> None:

@@ -98,11 +98,11 @@ def test_a_durable_exchange_has_a_row_for_its_number_as_long_as_it_lives() -> No
     place = Place()
     window = place.vhost.deduplications.of("once")
     assert window is not None and window.owner_id == 3
-    rows = [change.row for change in place.changes.take() if change.table == "queues"]
+    rows = [change.row for change in place.changes.take(1) if change.table == "queues"]
     assert [row["name"] for row in rows] == ["windowed", "plain", "amq.dedup.once"]
     assert [row["kind"] for row in rows] == ["queue", "queue", "dedup"]
     place.vhost.delete_exchange("once", False)
-    assert [change.row for change in place.changes.take() if change.table == "queues"] == [{"queue_id": 3}]
+    assert [change.row for change in place.changes.take(1) if change.table == "queues"] == [{"queue_id": 3}]
     assert place.vhost.deduplications.of("once") is None
     assert window.is_closed
     place.vhost.declare_exchange("once", "x-message-deduplication", True, False, False, place.arguments)

@@ -78,7 +78,7 @@ class Place:
         return [entry.message.body for entry in self.ready(queue)]
 
     def told(self) -> list[TopologyChange]:
-        return self.vhost.changes.take()
+        return self.vhost.changes.take(1)
 
 
 def table_of(entry: Entry) -> FieldTable:

@@ -50,7 +50,7 @@ def stored() -> Topology:
 def test_a_first_start_makes_the_default_vhost_and_stores_it() -> None:
     changes = Changes(1)
     assert list(restored(Topology(), changes=changes)) == ["/"]
-    assert [change.table for change in changes.take()] == ["vhosts"]
+    assert [change.table for change in changes.take(1)] == ["vhosts"]
 
 
 def test_everything_stored_is_there_again_and_nothing_is_stored_again() -> None:
@@ -102,7 +102,7 @@ def test_a_first_start_has_guest_who_may_do_everything() -> None:
     assert access.authenticate("guest", b"guest", "127.0.0.1") == ""
     assert access.allows("guest", "/", "configure", "anything")
     assert access.has_tag("guest", "administrator")
-    assert [change.table for change in changes.take()] == ["users", "permissions"]
+    assert [change.table for change in changes.take(1)] == ["users", "permissions"]
 
 
 def test_guest_is_not_made_again_where_there_are_users() -> None:

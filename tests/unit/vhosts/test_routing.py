@@ -176,7 +176,7 @@ def test_an_exchange_that_looks_at_headers_makes_its_route_no_ones_but_the_messa
 
 def test_a_dropped_cache_makes_stale_what_it_gave_out() -> None:
     vhost = new_vhost()
-    cache = RouteCache(2)
+    cache = RouteCache(2, 1 << 20)
     routes = [Route(vhost.exchanges[""], str(number), [], True) for number in range(3)]
     cache.put(b"0", routes[0])
     cache.put(b"1", routes[1])
@@ -188,6 +188,28 @@ def test_a_dropped_cache_makes_stale_what_it_gave_out() -> None:
     cache.drop()
     cache.drop()
     assert routes[2].is_stale
+
+
+def test_a_cache_is_bounded_in_what_its_routes_take() -> None:
+    """A route to 10,000 queues is not one to a single queue."""
+    vhost = new_vhost()
+    declare_queues(vhost, *[f"q{number}" for number in range(100)])
+    many = list(vhost.queues.values())
+    wide = [Route(vhost.exchanges[""], str(number), many, True) for number in range(4)]
+    narrow = Route(vhost.exchanges[""], "n", [], True)
+    assert wide[0].size_bytes > narrow.size_bytes + 100 * 8
+    cache = RouteCache(1000, 3 * wide[0].size_bytes)
+    for number in range(3):
+        cache.put(str(number).encode(), wide[number])
+    # The same once more takes no more.
+    cache.put(b"2", wide[2])
+    assert [route.is_stale for route in wide] == [False] * 4
+    cache.put(b"3", wide[3])
+    assert [route.is_stale for route in wide] == [True, True, True, False]
+    cache.put(b"3", narrow)
+    cache.put(b"0", wide[0])
+    cache.put(b"1", wide[1])
+    assert cache.get(b"3") is narrow
 
 
 def test_each_change_of_names_and_bindings_makes_routes_stale() -> None:

@@ -36,7 +36,7 @@ def binding(source: str = "x", destination: str = "q", to_exchange: bool = False
 
 def told(vhost: VHost) -> list[tuple[str, bool]]:
     """What the topology store heard since the last look: table, and whether it was a delete."""
-    return [(change.table, change.is_delete) for change in vhost.changes.take()]
+    return [(change.table, change.is_delete) for change in vhost.changes.take(1)]
 
 
 def test_every_vhost_has_the_predeclared_exchanges_and_tells_nobody() -> None:
