@@ -25,6 +25,7 @@ from amqpd.channels.commits import Commits
 from amqpd.channels.session import Session
 from amqpd.connections.connection import Connection
 from amqpd.connections.handshake import OPEN
+from amqpd.connections.throttle import Throttle
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
@@ -67,6 +68,7 @@ class Broker:
         self.access = restore_access(topology, limits, self.changes, entropy)
         self.vhosts = restore_vhosts(topology, recovered, limits, self.agenda, self.changes)
         self.connections: dict[int, Connection] = {}
+        self.throttle = Throttle(limits)
         # True until definitions had their chance to say who may log in.
         self._is_first_start = len(topology.users) == 0
         self._log = log
@@ -270,14 +272,11 @@ class Broker:
 
     def block(self, reason: str) -> None:
         """Memory or disk is short: whoever publishes from now on is stopped. Consumers go on."""
-        if self.agenda.alarm_reason == "":
-            self.agenda.notice(f"publishers are stopped: {reason}")
         self.agenda.alarm_reason = reason
 
     def unblock(self) -> None:
         if self.agenda.alarm_reason == "":
             return
-        self.agenda.notice("publishers go on")
         self.agenda.alarm_reason = ""
         for connection in list(self.connections.values()):
             if connection.session is not None:

@@ -159,7 +159,7 @@ class DeadLetters:
         route = find_route(vhost, exchange, notice.keys, notice.table, notice.header, False)
         targets = [each for each in route.queues if not notice.is_cycle(each.name)]
         if len(targets) < len(route.queues):
-            self._agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
+            self._agenda.warn(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
             return Route(route.exchange, route.routing_key, targets, False)
         if route.by_key_only:
             notice.route = route
@@ -177,6 +177,6 @@ class DeadLetters:
     def _drop(self, queue: Queue, why: str) -> None:
         self.unroutable_count += 1
         if self.unroutable_count == 1 or self.unroutable_count % 10_000 == 0:
-            self._agenda.notice(
+            self._agenda.warn(
                 f"a dead letter of queue '{queue.name}' is dropped: {why} ({int(self.unroutable_count)} so far in this vhost)"
             )
