@@ -53,7 +53,8 @@ class Visitor(Guest):
         self._door = door
         self._socket = accepted
         self._is_watched = False
-        self._was_partial = False
+        # Of a ClientHello, when we looked last.
+        self._seen_bytes = 0
         self._coming: asyncio.Task[None] | None = None
 
     def wait(self) -> None:
@@ -74,15 +75,15 @@ class Visitor(Guest):
             self._door.peers.admission.leave(self)
             self._close()
             return
-        if is_tls and not self._was_partial:
+        if is_tls and len(head) > self._seen_bytes:
+            self._seen_bytes = len(head)
             wanted = min(hello_bytes(head), _CLIENT_HELLO_BYTES_MAX)
             if wanted > len(head):
                 # Called again when it is whole, or when no more will come: then it is OpenSSL's to say what is wrong.
-                self._was_partial = True
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
                 return
         self._unwatch()
-        if self._was_partial:
+        if is_tls:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         if self._door.peers.admission.spoke(self, now_ms()):
             self.come_in()
