@@ -42,10 +42,10 @@ class Limits:
     # Beyond it that is one of the same host.
     connections_unauthenticated_per_host_max: int = 2048
     # Handshakes (TLS, AMQP) at once. Who speaks meanwhile waits at the door, hosts in turns.
-    handshakes_max: int = 512
-    handshakes_per_host_max: int = 256
+    handshakes_max: int = 1024
+    handshakes_per_host_max: int = 512
     # While somebody waits at the door, a handshake without a step for this long goes.
-    handshake_stalled_ms: int = 1_000
+    handshake_stalled_ms: int = 5_000
     # From accept to connection.open, without the time that we let it wait.
     handshake_timeout_ms: int = 10_000
     # Wrong logins: so many of one user from one address, or of one address, cost nothing; what comes after them waits, a bit

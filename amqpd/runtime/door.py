@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from amqpd.runtime.admission import IN_LINE, SILENT, Guest
 from amqpd.runtime.tcp import Peer, Peers
-from amqpd.runtime.tls import HANDSHAKE_TIMEOUT_S, explain, hello_bytes
+from amqpd.runtime.tls import HELLO_TIMEOUT_MS, explain, hello_bytes
 
 if TYPE_CHECKING:
     from amqpd.base.limits import Limits
@@ -47,8 +47,8 @@ class Visitor(Guest):
     """A socket at the door, later the place of its Peer."""
 
     def __init__(self, door: Door, accepted: socket.socket, host: str, port: int, limits: Limits) -> None:
-        timeout_ms = limits.handshake_timeout_ms
-        super().__init__(host, port, now_ms(), timeout_ms if door.context is None else int(HANDSHAKE_TIMEOUT_S * 1000))
+        timeout_ms = limits.handshake_timeout_ms if door.context is None else HELLO_TIMEOUT_MS
+        super().__init__(host, port, now_ms(), timeout_ms)
         self.peer: Peer | None = None
         self._door = door
         self._socket = accepted
@@ -85,6 +85,8 @@ class Visitor(Guest):
         self._unwatch()
         if is_tls:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            # From accept on it has as long as anybody else, for both handshakes.
+            self.deadline_ms += self._door.peers.limits.handshake_timeout_ms - HELLO_TIMEOUT_MS
         if self._door.peers.admission.spoke(self, now_ms()):
             self.come_in()
         else:
@@ -100,8 +102,6 @@ class Visitor(Guest):
                 await door.loop.connect_accepted_socket(self._new_peer, self._socket)
             else:
                 left_s = max((self.deadline_ms - now_ms()) / 1000, 0.1)
-                # After TLS there is the rest of the time that everybody has for AMQP's own handshake.
-                self.deadline_ms += door.peers.limits.handshake_timeout_ms - int(HANDSHAKE_TIMEOUT_S * 1000)
                 await door.loop.connect_accepted_socket(
                     self._new_peer, self._socket, ssl=door.context, ssl_handshake_timeout=left_s
                 )

@@ -1,7 +1,7 @@
 """The TLS side of a listener: 1.2 or newer, AEAD suites, no compression, no renegotiation.
 
-Owns: the SSLContext, and the sentence about a peer whose handshake fails. Invariant: with a CA a client without a certificate signed by it is never let in; there is no
-fallback to less.
+Owns: the SSLContext, and the sentence about a peer whose handshake fails. Invariant: with a CA a client without a
+certificate signed by it is never let in; there is no fallback to less.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-# From accept to the end of the TLS handshake.
-HANDSHAKE_TIMEOUT_S: Final = 5.0
+# From accept to the ClientHello.
+HELLO_TIMEOUT_MS: Final = 5_000
 HANDSHAKE_RECORD: Final = 22
 
 # TLS 1.3 has nothing but AEAD; this is the list for 1.2.
