@@ -24,6 +24,7 @@ from amqpd.base.errors import (
     FrameError,
     HardError,
     InternalFault,
+    LoginRefused,
     SoftError,
     UnexpectedFrame,
 )
@@ -419,7 +420,9 @@ class Connection:
         if self.state >= CLOSING:
             self._end()
             return
-        self.agenda.warn(f"connection of {self.describe()} closed: {error.reply_text}")
+        # Of a refused login the log knows more already than the client is told.
+        if not isinstance(error, LoginRefused):
+            self.agenda.warn(f"connection of {self.describe()} closed: {error.reply_text}")
         self._say_close(error)
 
     def _say_close(self, error: AmqpError) -> None:

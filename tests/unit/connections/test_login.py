@@ -159,7 +159,7 @@ def test_a_client_that_leaves_while_its_login_waits_is_forgotten(broker: BrokerH
 
 
 def test_a_refused_login_is_a_warning_with_address_user_and_why(broker: BrokerHarness) -> None:
-    start(broker, "PLAIN", b"\0guest\0no")
+    start(broker, "PLAIN", b"\0guest\0no", authentication_failure_close=True)
     assert [(each.level, each.text) for each in broker.broker.agenda.notices] == [
         (WARNING, "login from 127.0.0.1:50000 'worker 7' refused: user 'guest' - invalid credentials")
     ]
