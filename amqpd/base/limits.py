@@ -117,6 +117,10 @@ class Limits:
             return f"frame_max must not be above {16 * MIB}"
         if self.frame_bytes_before_tune_max < FRAME_MIN_SIZE:
             return f"frame_bytes_before_tune_max must be at least {FRAME_MIN_SIZE}"
+        if min(self.connections_max, self.connections_unauthenticated_max) < 1:
+            return "connections_max and connections_unauthenticated_max must be at least 1"
+        if min(self.handshakes_max, self.handshakes_per_host_max) < 1:
+            return "handshakes_max and handshakes_per_host_max must be at least 1"
         if not 1 <= self.channel_max <= CHANNEL_NUMBER_MAX:
             return f"channel_max must be from 1 to {CHANNEL_NUMBER_MAX}"
         if not 0 <= self.heartbeat_s <= 65_535:
