@@ -47,6 +47,10 @@ class Guest:
         """Close the socket; the place is free already."""
         raise NotImplementedError
 
+    def forget(self) -> None:
+        """The socket is gone: what knows this guest is known no more, or only the garbage collector could take both."""
+        self.connection = None
+
 
 class Admission:
     def __init__(self, limits: Limits, connections_max: int = 0) -> None:

@@ -134,6 +134,11 @@ class Visitor(Guest):
         else:
             self._close()
 
+    def forget(self) -> None:
+        super().forget()
+        self.peer = None
+        self._coming = None
+
     def _unwatch(self) -> None:
         if self._is_watched:
             self._is_watched = False

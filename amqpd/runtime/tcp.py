@@ -136,6 +136,7 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         peers = self._peers
         peers.admission.leave(self._guest)
+        self._guest.forget()
         connection = getattr(self, "_connection", None)
         if connection is None:
             return

@@ -94,10 +94,13 @@ def test_a_socket_gets_to_the_core_with_its_first_bytes() -> None:
         assert house.broker.calls == []
         await house.loop.sock_sendall(caller, b"hello")
         assert await house.answer(caller) == b"hello"
+        (guest,) = house.peers.admission._guests
         assert f"connect 127.0.0.1 {caller.getsockname()[1]} False" in house.broker.calls
         caller.close()
         await house.until(lambda: house.peers.admission.connection_count == 0)
         assert house.broker.calls.count("lost") == 1
+        # No cycle that only the garbage collector could take.
+        assert (guest.connection, guest.peer) == (None, None)  # type: ignore[attr-defined]
         house.close()
 
     play(story)
