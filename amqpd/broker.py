@@ -25,6 +25,7 @@ from amqpd.channels.commits import Commits
 from amqpd.channels.session import Session
 from amqpd.connections.connection import Connection
 from amqpd.connections.handshake import OPEN
+from amqpd.connections.throttle import Throttle
 from amqpd.queues.agenda import TURN_BUDGET, Agenda
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
@@ -71,6 +72,7 @@ class Broker:
         self._departures = Departures(self.agenda, self.vhosts)
         self.access.watch(self.vhosts)
         self.connections: dict[int, Connection] = {}
+        self.throttle = Throttle(limits)
         # True until definitions had their chance to say who may log in.
         self._is_first_start = len(topology.users) == 0
         self._log = log
@@ -342,14 +344,11 @@ class Broker:
 
     def block(self, reason: str) -> None:
         """Memory or disk is short: whoever publishes from now on is stopped. Consumers go on."""
-        if self.agenda.alarm_reason == "":
-            self.agenda.notice(f"publishers are stopped: {reason}")
         self.agenda.alarm_reason = reason
 
     def unblock(self) -> None:
         if self.agenda.alarm_reason == "":
             return
-        self.agenda.notice("publishers go on")
         self.agenda.alarm_reason = ""
         for connection in list(self.connections.values()):
             if connection.session is not None:

@@ -39,10 +39,29 @@ class Limits:
 
     # The connection, before and after login.
     connections_max: int = 10_000
-    connections_unauthenticated_max: int = 512
-    connections_unauthenticated_per_host_max: int = 256
     connections_per_host_max: int = 10_000
+    # Whoever has not logged in. Beyond it the one that has been silent for longest goes, for the newest to come.
+    connections_unauthenticated_max: int = 4096
+    # Beyond it that is one of the same host.
+    connections_unauthenticated_per_host_max: int = 2048
+    # Handshakes (TLS, AMQP) at once. Who speaks meanwhile waits at the door, hosts in turns.
+    handshakes_max: int = 1024
+    handshakes_per_host_max: int = 512
+    # While somebody waits at the door, a handshake without a step for this long goes.
+    handshake_stalled_ms: int = 5_000
+    # From accept to connection.open, without the time that we let it wait.
     handshake_timeout_ms: int = 10_000
+    # Wrong logins: so many of one user from one address, or of one address, cost nothing; what comes after them waits, a bit
+    # longer each time. They are forgotten when there was none for the window.
+    login_failures_per_user_max: int = 5
+    login_failures_per_host_max: int = 10
+    login_window_ms: int = 60_000
+    # From then on passwords from one address are looked at one after the other, at this distance.
+    login_interval_ms: int = 250
+    # Who would have to wait for longer is refused.
+    login_wait_ms_max: int = 30_000
+    # Addresses, and users of an address, of which wrong and right logins are remembered.
+    login_suspects_max: int = 10_000
     frame_max: int = 131_072
     frame_max_min: int = FRAME_MIN_SIZE
     frame_bytes_before_tune_max: int = 8192
@@ -106,6 +125,10 @@ class Limits:
             return f"frame_max must not be above {16 * MIB}"
         if self.frame_bytes_before_tune_max < FRAME_MIN_SIZE:
             return f"frame_bytes_before_tune_max must be at least {FRAME_MIN_SIZE}"
+        if min(self.connections_max, self.connections_unauthenticated_max) < 1:
+            return "connections_max and connections_unauthenticated_max must be at least 1"
+        if min(self.handshakes_max, self.handshakes_per_host_max) < 1:
+            return "handshakes_max and handshakes_per_host_max must be at least 1"
         if not 1 <= self.channel_max <= CHANNEL_NUMBER_MAX:
             return f"channel_max must be from 1 to {CHANNEL_NUMBER_MAX}"
         if not 0 <= self.heartbeat_s <= 65_535:

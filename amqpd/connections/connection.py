@@ -23,6 +23,7 @@ from amqpd.base.errors import (
     FrameError,
     HardError,
     InternalFault,
+    LoginRefused,
     SoftError,
     UnexpectedFrame,
 )
@@ -40,11 +41,13 @@ from amqpd.connections.handshake import (
     OPEN,
     REFUSED,
     START_SENT,
+    TUNE_SENT,
     next_state,
     start_method,
 )
 from amqpd.connections.heartbeats import Heartbeats
-from amqpd.connections.login import on_open, on_start_ok, on_tune_ok
+from amqpd.connections.login import decide, on_open, on_start_ok, on_tune_ok
+from amqpd.connections.throttle import Attempt
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.frames import (
     BASIC_ACK,
@@ -99,8 +102,10 @@ class Connection:
         self.limits = broker.limits
         self.agenda = broker.agenda
         self.heartbeats = Heartbeats(0, broker.agenda.monotonic_ms)
-        # When the shell should have seen the end of the handshake, or of a close.
-        self._deadline_ms: i64 = broker.agenda.monotonic_ms + broker.limits.handshake_timeout_ms
+        # When the shell should have seen the end of the handshake, or of a close; it says so itself if it began earlier.
+        self.deadline_ms: i64 = broker.agenda.monotonic_ms + broker.limits.handshake_timeout_ms
+        # A login that has to wait, because there were many wrong ones before it.
+        self.attempt: Attempt | None = None
         # The peer said connection.close itself: it will end its socket when it has read our close-ok.
         self.is_peer_leaving = False
         self._input = b""
@@ -137,6 +142,11 @@ class Connection:
             return False
         return not session.is_held or len(self._input) < HELD_INPUT_BYTES_MAX
 
+    @property
+    def is_held_back(self) -> bool:
+        """It is we who do not answer."""
+        return self.attempt is not None
+
     def describe(self) -> str:
         """For people: where from, and who."""
         name = f" '{self.client_name}'" if self.client_name != "" else ""
@@ -165,7 +175,7 @@ class Connection:
         """Whoever has not logged in may not make us work or remember much."""
         self._bytes_before_open += size
         if self._bytes_before_open > self.limits.bytes_before_open_max and self.state < CLOSING:
-            self.agenda.notice(f"{self.describe()} sent too much before connection.open, dropped")
+            self.agenda.warn(f"{self.describe()} sent too much before connection.open, dropped")
             self._end()
 
     def resume(self) -> None:
@@ -176,6 +186,8 @@ class Connection:
     def _handle_input(self) -> None:
         if self.state == CLOSED or (self.state == HEADER and not self._take_protocol_header()):
             self._input = self._input if self.state == HEADER else b""
+            return
+        if self.attempt is not None:
             return
         while not self._handled_all():
             pass
@@ -218,7 +230,7 @@ class Connection:
             return True
         # AMQP 0-9-1 4.2.2: "If the server does not recognise the ... protocol it MUST respond with the protocol header
         # it supports, and close".
-        self.agenda.notice(f"{self.describe()} does not speak AMQP 0-9-1: {guess_protocol(data)}")
+        self.agenda.warn(f"{self.describe()} does not speak AMQP 0-9-1: {guess_protocol(data)}")
         self.outbox.writer.write(PROTOCOL_HEADER)
         self._end()
         return False
@@ -265,6 +277,8 @@ class Connection:
                 self._last_channel = None
                 if self._on_connection_frame(frame_type, number, data[at:end]):
                     session = self.session
+                    if self.attempt is not None:
+                        return
                 if self.state == CLOSED:
                     self._at = size_of_input
                     return
@@ -395,17 +409,31 @@ class Connection:
         elif isinstance(method, commands.Connection.UpdateSecret):
             self.send(new_method(commands.Connection.UpdateSecretOk))
         elif isinstance(method, commands.Connection.Close):
+            if self.session is not None:
+                self.agenda.notice(f"{self.describe()} has closed its connection")
             self.release()
             self.is_peer_leaving = True
             self.send(new_method(commands.Connection.CloseOk))
-        if self.state not in (REFUSED, CLOSING, CLOSED):
+        if self.state not in (REFUSED, CLOSING, CLOSED) and self.attempt is None:
             self._become(after)
         return True
+
+    def _decide(self, attempt: Attempt) -> None:
+        """The login has waited long enough; what came meanwhile is handled next."""
+        self.attempt = None
+        self.deadline_ms = self.agenda.monotonic_ms + self.limits.handshake_timeout_ms
+        try:
+            decide(self, attempt)
+            if self.state == START_SENT:
+                self._become(TUNE_SENT)
+        except HardError as refused:
+            self._close_connection(refused)
+        self.resume()
 
     def refuse(self) -> None:
         """Without authentication_failure_close there is nothing to say: the socket closes after a while."""
         self._become(REFUSED)
-        self._deadline_ms = self.agenda.monotonic_ms + REFUSED_MS
+        self.deadline_ms = self.agenda.monotonic_ms + REFUSED_MS
 
     # Ends
 
@@ -416,13 +444,19 @@ class Connection:
         elif self.state < CLOSING:
             self._method_index = 0
             self._last_channel = None
-            self._close_connection(AmqpError(320, explanation))
+            self.agenda.notice(f"{self.describe()} is told to go: {explanation}")
+            self._say_close(AmqpError(320, explanation))
 
     def _close_connection(self, error: AmqpError) -> None:
         if self.state >= CLOSING:
             self._end()
             return
-        self.agenda.notice(f"connection of {self.describe()} closed: {error.reply_text}")
+        # Of a refused login the log knows more already than the client is told.
+        if not isinstance(error, LoginRefused):
+            self.agenda.warn(f"connection of {self.describe()} closed: {error.reply_text}")
+        self._say_close(error)
+
+    def _say_close(self, error: AmqpError) -> None:
         self.release()
         if self.session is not None:
             self.session.let_go()
@@ -436,7 +470,7 @@ class Connection:
         )
         self.send(close)
         self._become(CLOSING)
-        self._deadline_ms = self.agenda.monotonic_ms + self.limits.close_timeout_ms
+        self.deadline_ms = self.agenda.monotonic_ms + self.limits.close_timeout_ms
 
     def _failed_index(self) -> int:
         channel = self._last_channel
@@ -453,9 +487,21 @@ class Connection:
 
     def lost(self) -> None:
         """The socket is gone."""
+        if self.state == OPEN:
+            # RabbitMQ's words.
+            self.agenda.warn(f"{self.describe()}: client unexpectedly closed TCP connection")
+        self._let_go()
+
+    def give_up(self, why: str) -> None:
+        """The peer is as good as gone; whoever says so closes the socket."""
+        self.agenda.warn(f"{self.describe()} is dropped: {why}")
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self.state != CLOSED:
             self.release()
             self._become(CLOSED)
+            self.attempt = None
 
     def _end(self) -> None:
         self._become(CLOSED)
@@ -488,10 +534,14 @@ class Connection:
 
     def tick(self, now_ms: i64) -> None:
         if self.state != OPEN:
-            if self.state != CLOSED and now_ms >= self._deadline_ms:
+            attempt = self.attempt
+            if attempt is not None:
+                if self.broker.throttle.is_due(attempt, now_ms):
+                    self._decide(attempt)
+            elif self.state != CLOSED and now_ms >= self.deadline_ms:
                 if self.state < OPEN:
-                    self.agenda.notice(f"{self.describe()} did not finish its handshake in time")
-                self.lost()
+                    self.agenda.warn(f"{self.describe()} did not finish its handshake in time")
+                self._let_go()
                 self.outbox.wake()
             return
         if self.heartbeats.is_due(now_ms, self.outbox.written_bytes):
@@ -501,8 +551,7 @@ class Connection:
             # We do not read, so silence says nothing.
             self.heartbeats.received(now_ms)
         elif self.heartbeats.is_dead(now_ms):
-            self.agenda.notice(f"missed heartbeats from {self.describe()}, connection dropped")
-            self.lost()
+            self.give_up("missed heartbeats")
             self.outbox.wake()
             return
         if session is not None and session.has_leases and session.may_lapse(now_ms, self.reading):

@@ -38,9 +38,10 @@ from amqpd.queues.chunk import PageRead
 from amqpd.runtime import logs
 from amqpd.runtime.admission import Admission
 from amqpd.runtime.definitions_file import BadDefinitions, load_definitions
+from amqpd.runtime.door import Door, Line
 from amqpd.runtime.files import DataDirectory, DataDirectoryRefused
 from amqpd.runtime.log_writer import DiskEvents
-from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind, is_loopback, listen
+from amqpd.runtime.tcp import CannotListen, Peers, bind, is_loopback
 from amqpd.runtime.tls import TlsError, server_context
 from amqpd.runtime.turn import Turn
 from amqpd.runtime.upkeep import Upkeep
@@ -106,13 +107,19 @@ class Server:
     """Everything that is there once recovery has ended."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, config: Config, directory: DataDirectory, logger: logging.Logger
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        directory: DataDirectory,
+        logger: logging.Logger,
+        connections_max: int,
     ) -> None:
+        """`connections_max`: for how many there are descriptors."""
         self._loop = loop
         self._config = config
         self._directory = directory
         self._logger = logger
-        self._listeners: list[asyncio.Server] = []
+        self._doors: list[Door] = []
         self._stopping = asyncio.Event()
         self._failure: Exception | None = None
         # The failure, if it is ours and not the disk's.
@@ -143,9 +150,11 @@ class Server:
             writer.note_lost(recovered.report.lost_messages)
         self.notices = logs.Notices(logger)
         self.turn = Turn(loop, self.broker, writer, self.notices)
-        self.upkeep = Upkeep(loop, self.turn, writer)
-        self.peers = Peers(self.turn, Admission(limits), limits)
-        self.watch = Watch(loop, self.turn, self.peers, config, directory.disk, writer.make_reserve)
+        self.turn.on_core_error = self.core_failed
+        self.upkeep = Upkeep(loop, self.turn, writer, logger)
+        self.peers = Peers(self.turn, Admission(limits, connections_max), limits)
+        self._line = Line(loop, self.peers)
+        self.watch = Watch(loop, self.turn, self.peers, config, directory.disk, writer.make_reserve, logger)
 
     async def run(self, bound: list[tuple[str, Address, socket.socket]]) -> int:
         """Until a signal or a failure; the exit code."""
@@ -162,7 +171,7 @@ class Server:
         # What a first start created, guest and the default vhost, is durable before anybody can use it.
         await self._until_drained()
         if self._failure is None:
-            await self._listen(bound)
+            self._listen(bound)
             self.watch.start()
             self.upkeep.start()
             self._say_ready(bound)
@@ -188,18 +197,17 @@ class Server:
         except BadDefinitions as error:
             self._logger.error("%s; everything stays as it was", error)
 
-    async def _listen(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
+    def _listen(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
         config = self._config
         for scheme, _, listening in bound:
             context = None
             if scheme == "amqps":
                 assert config.tls_cert is not None
                 assert config.tls_key is not None
-                context = server_context(config.tls_cert, config.tls_key, config.tls_ca, self._tls_refused)
-            self._listeners.append(await listen(self._loop, lambda: Peer(self.peers), listening, context))
-
-    def _tls_refused(self, why: str) -> None:
-        self._logger.info("a TLS handshake failed: %s", why)
+                context = server_context(config.tls_cert, config.tls_key, config.tls_ca)
+            door = Door(self._loop, self.peers, listening, context, self._logger)
+            door.open()
+            self._doors.append(door)
 
     def _say_ready(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
         where = " ".join(f"{scheme}://{Address(*listening.getsockname()[:2])}" for scheme, _, listening in bound)
@@ -214,14 +222,24 @@ class Server:
         self._failure = error
         self._stopping.set()
 
-    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something raised in a callback. From a socket it is the peer's end; anything else left the core undone."""
-        error = context.get("exception")
-        if not isinstance(error, Exception) or isinstance(error, OSError):
-            self._logger.info("%s: %s", context.get("message"), error)
-        elif self._failure is None:
+    def core_failed(self, error: Exception) -> None:
+        """The core raised, and may have left anything undone: the process ends, a restart recovers."""
+        if self._failure is None:
             self._bug = error
             self.fail(error)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something raised in a callback. An OSError of a transport is its peer's end; any other one is ours."""
+        error = context.get("exception")
+        message = context.get("message")
+        if not isinstance(error, Exception):
+            self._logger.warning("%s", message)
+        elif not isinstance(error, OSError):
+            self.core_failed(error)
+        elif "transport" in context or "protocol" in context:
+            self._logger.info("%s: %s", message, error)
+        else:
+            self._logger.error("%s: %s", message, error, exc_info=error)
 
     def _give_up(self, error: Exception) -> int:
         """Crash-only: nothing is written any more, clients see their sockets close, a restart recovers."""
@@ -236,8 +254,9 @@ class Server:
 
     async def _stop(self) -> int:
         self._logger.info("stopping")
-        for listener in self._listeners:
-            listener.close()
+        for door in self._doors:
+            door.close()
+        self._line.close()
         self.watch.stop()
         self.turn.begin()
         self.broker.shut_down()
@@ -294,9 +313,9 @@ def serve(config: Config) -> int:
         directory = DataDirectory(config.data_dir, logger.warning, config.disk_settle_reserve_bytes)
         addresses = [("amqp", each) for each in config.amqp] + [("amqps", each) for each in config.amqps]
         bound = [(scheme, address, each) for scheme, address in addresses for each in bind(address)]
-        raise_file_limit(config.limits.connections_max, logger)
+        connections_max = raise_file_limit(config.limits.connections_max, logger)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(config, directory, bound, logger))
+            return runner.run(_serve(config, directory, bound, logger, connections_max))
     except (BadDefinitions, CannotListen, DataDirectoryRefused, TlsError, UnknownFormat) as error:
         return _refuse(str(error), EXIT_CANNOT_START)
     except Corrupt as error:
@@ -315,9 +334,13 @@ def _limits(config: Config, reserve_bytes: int) -> Limits:
 
 
 async def _serve(
-    config: Config, directory: DataDirectory, bound: list[tuple[str, Address, socket.socket]], logger: logging.Logger
+    config: Config,
+    directory: DataDirectory,
+    bound: list[tuple[str, Address, socket.socket]],
+    logger: logging.Logger,
+    connections_max: int,
 ) -> int:
-    return await Server(asyncio.get_running_loop(), config, directory, logger).run(bound)
+    return await Server(asyncio.get_running_loop(), config, directory, logger, connections_max).run(bound)
 
 
 def _refuse(sentence: str, code: int) -> int:

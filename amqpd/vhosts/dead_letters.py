@@ -124,7 +124,7 @@ class DeadLetters:
         route = find_route(vhost, exchange, notice.keys, notice.table, notice.header, False)
         targets = [each for each in route.queues if each.name not in notice.been_in]
         if len(targets) < len(route.queues):
-            self._agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
+            self._agenda.warn(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
             return Route(route.exchange, route.routing_key, targets, False)
         if route.by_key_only:
             notice.route = route

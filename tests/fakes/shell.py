@@ -57,6 +57,12 @@ class FakeConnection:
         self.reading = True
         self.writable = True
         self.session: object | None = None
+        self.state = 0
+        self.is_held_back = False
+        self.deadline_ms = 0
+
+    def give_up(self, why: str) -> None:
+        self.broker.agenda.warn(f"fake is dropped: {why}")
 
     def take_output(self) -> bytes:
         output, self.output = self.output, b""

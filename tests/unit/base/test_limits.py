@@ -43,6 +43,14 @@ def test_a_limit_holds_at_its_bounds_and_not_beyond(name: str, least: int, most:
         assert dataclasses.replace(DEFAULTS, **{name: value}).refusal() != ""
 
 
+@pytest.mark.parametrize(
+    "name", ["connections_max", "connections_unauthenticated_max", "handshakes_max", "handshakes_per_host_max"]
+)
+def test_somebody_must_be_able_to_come_in(name: str) -> None:
+    assert dataclasses.replace(DEFAULTS, **{name: 1}).refusal() == ""
+    assert name in dataclasses.replace(DEFAULTS, **{name: 0}).refusal()
+
+
 @pytest.mark.parametrize("version", ["", "3", "3.13", "3.13.x", "3.13.7.1"])
 def test_version_is_what_clients_can_parse(version: str) -> None:
     assert "three integers" in dataclasses.replace(DEFAULTS, version=version).refusal()
