@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import need
+
 from .conftest import Broker
 
-pytestmark = [
-    pytest.mark.timeout(120),  # the first run installs the packages
-    pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed"),
-]
+pytestmark = pytest.mark.timeout(120)  # the first run installs the packages
 SCRIPTS = Path(__file__).parent / "node"
 VERSIONS = ["amqplib", "amqplib-0.10"]
 
@@ -23,6 +22,7 @@ VERSIONS = ["amqplib", "amqplib-0.10"]
 @pytest.fixture(scope="module")
 def node_directory() -> Path:
     """The scripts beside their installed packages, outside the checkout, kept between runs."""
+    need("npm")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amqpd-live" / "node"
     cache.mkdir(parents=True, exist_ok=True)
     for script in SCRIPTS.glob("*.mjs"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import ssl
 import time
@@ -63,8 +62,6 @@ class TlsBroker:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("openssl") is None:
-        pytest.skip("the openssl command is not installed")
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
