@@ -96,7 +96,7 @@ class Filler(Confirming):
                     await asyncio.sleep(0)
                 else:
                     await asyncio.sleep(0.002)
-            await until(lambda: not self.unconfirmed or client.lost.is_set(), 30)
+            await until(lambda: not self.unconfirmed or client.lost.is_set(), 120)
         except Lost:
             return
         finally:
@@ -128,7 +128,7 @@ class SlowConsumer:
         channel.on_deliver = on_deliver
         await channel.call(commands.Basic.Qos(prefetch_count=20))
         await channel.call(commands.Basic.Consume(queue=QUEUES[1]))
-        is_done = await until(lambda: len(self.settled) >= count, 20)
+        is_done = await until(lambda: len(self.settled) >= count, 120)
         await client.close()
         return is_done
 
@@ -193,7 +193,7 @@ class FullDisk:
         checker = self.checker
         before = checker.confirmed_count
         self._ballast.unlink()
-        goes_on = await until(lambda: checker.confirmed_count >= before + MORE_COUNT, 20)
+        goes_on = await until(lambda: checker.confirmed_count >= before + MORE_COUNT, 120)
         self.require(goes_on, "publishers go on by themselves when there is room")
         print(f"  went on, {checker.confirmed_count - before:,} more confirmed")
         self._filler.is_stopped = True
