@@ -30,7 +30,7 @@ COMPILED    := env -u PYTHONPATH PYTHONSAFEPATH=1 AMQPD_EXPECT_COMPILED=1
 # What was installed: the compiled core, or the sources where there is none.
 INSTALLED    = $(if $(filter 1,$(shell cat $(STAMP))),$(COMPILED),$(INTERPRETED))
 
-.PHONY: help install run test test-deps check static check-compiled live differential client-suites chaos soak fuzz sim sim-mutants bench bench-features bench-depth bench-stragglers bench-delays format lock clean
+.PHONY: help install run test test-deps check check-pamqp static check-compiled live differential client-suites chaos soak fuzz sim sim-mutants bench bench-features bench-depth bench-stragglers bench-delays format lock clean
 
 help:
 	@echo 'make install         venv in .venv with the compiled package and everything tests need'
@@ -38,6 +38,7 @@ help:
 	@echo 'make test            everything that CI checks; make test-deps: the Debian packages for it, where it may'
 	@echo 'make check           the fast part, interpreted: format, lint, types, layers, unit, behaviour'
 	@echo 'make check-compiled  the same tests on the compiled core'
+	@echo 'make check-pamqp     those of them that go through pamqp, with pamqp 3.3'
 	@echo 'make live            real broker process, real client libraries'
 	@echo 'make differential    the same transcript as RabbitMQ (needs rabbitmq-server)'
 	@echo 'make client-suites   the clients'"'"' own test suites (SUITES="aio-pika kombu ...")'
@@ -156,9 +157,19 @@ bench-delays: $(STAMP)
 test-deps:
 	@.ci/test-deps || { test $$? = 10 && rm -f $(VENV)/.installed-*; }
 
+# What is written and read through pamqp, with the older one that aio-pika 9 brings along; everything else runs with the newer.
+PAMQP  := build/pamqp-3
+check-pamqp: $(VENV)/.tools $(STAMP)
+	@test -d $(PAMQP) || $(PIP) install --quiet --disable-pip-version-check --no-deps --target $(PAMQP) 'pamqp>=3.3,<4'
+	@$(INSTALLED) PYTHONPATH=$(CURDIR)/$(PAMQP) $(BIN)/python -c \
+		'import pamqp; assert pamqp.__version__.startswith("3.3"), pamqp.__file__'
+	$(INSTALLED) PYTHONPATH=$(CURDIR)/$(PAMQP) $(BIN)/python -m pytest -q -m 'not slow' \
+		tests/unit/wire tests/unit/connections tests/unit/channels tests/unit/cli tests/behaviour tests/fuzz/test_methods.py
+
 # The last line is pytest's own summary of the compiled run; a failure anywhere before it stops here.
 test: test-deps static $(VENV)/.tools $(STAMP)
 	$(INTERPRETED) $(BIN)/python -m pytest -q $(FAST)
+	@$(MAKE) --no-print-directory check-pamqp
 	$(INSTALLED) $(BIN)/python -m pytest -q $(if $(filter $(COMPILED),$(INSTALLED)),$(FAST)) $(SLOW)
 
 format: $(VENV)/.tools
