@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import resource
+import select
 import signal
 import socket
 import ssl
@@ -20,6 +22,7 @@ from pamqp import body as body_frames
 from pamqp import commands, frame, header
 from pamqp.base import Frame
 
+from tests.chaos.process import environment
 from tests.fakes.certificates import make_certificates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,6 +182,31 @@ def test_ready_line_names_the_address_and_connections_are_taken(start: Start) ->
     broker = start().wait_ready()
     assert re.fullmatch(r"amqpd ready: amqp://127\.0\.0\.1:\d+.*\n", broker.output)
     Client(broker.port()).open()
+
+
+def test_a_terminal_shows_once_that_it_is_ready(tmp_path: Path) -> None:
+    ours, terminal = pty.openpty()
+    command = [sys.executable, "-m", "amqpd", "serve", "--data-dir", str(tmp_path / "data"), "--amqp", "127.0.0.1:0"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=terminal, stderr=terminal)
+    try:
+        os.close(terminal)
+        shown = b""
+        while b"amqpd ready: " not in shown:
+            assert select.select([ours], [], [], DEADLINE_S)[0], shown
+            shown += os.read(ours, 4096)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+        while select.select([ours], [], [], 0)[0]:
+            try:
+                shown += os.read(ours, 4096)
+            except OSError:
+                # Nobody holds the terminal any more.
+                break
+        assert shown.count(b"ready") == 1, shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
