@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -65,4 +66,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"amqpd: {'compiled, installed' if EXPECT_COMPILED else 'interpreted, from the source tree'}"
+    core = "compiled, installed" if EXPECT_COMPILED else "interpreted, from the source tree"
+    return f"amqpd: {core}; pamqp {version('pamqp')}"

@@ -214,7 +214,9 @@ class Server:
         for scheme, address, _ in bound:
             if scheme == "amqp" and not is_loopback(address.host):
                 self._logger.warning("passwords travel unencrypted to %s: consider --amqps", address)
-        self._logger.info("amqpd %s is ready at %s, data in %s", __version__, where, self._directory.path)
+        # On a terminal both would be seen.
+        level = logging.DEBUG if sys.stdout.isatty() and sys.stderr.isatty() else logging.INFO
+        self._logger.log(level, "amqpd %s is ready at %s, data in %s", __version__, where, self._directory.path)
         sys.stdout.write(f"amqpd ready: {where}\n")
         sys.stdout.flush()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from pamqp import commands
 
 from amqpd.base.limits import Limits
@@ -92,6 +93,24 @@ def test_an_unacked_message_does_not_expire_before_it_comes_back(broker: BrokerH
     broker.advance(1_000)
     client.send(1, new_method(commands.Basic.Nack, delivery_tag=1, requeue=True))
     assert count(client, "q") == 0
+
+
+@pytest.mark.parametrize("ttl_ms", [0, 100])
+@pytest.mark.parametrize("by", ["queue", "message"])
+def test_a_message_that_went_straight_to_a_consumer_is_as_old_as_it_is_when_it_comes_back(
+    broker: BrokerHarness, client: Client, by: str, ttl_ms: int
+) -> None:
+    client.declare("dead")
+    options: dict[str, object] = {"dead_letter_exchange": "", "dead_letter_routing_key": "dead"}
+    declare(client, "q", **(options | {"message_ttl": ttl_ms} if by == "queue" else options))
+    client.send(1, new_method(commands.Basic.Consume, queue="q", consumer_tag="t"))
+    client.publish("q", b"x", properties=b"\x00\x00" if by == "queue" else expiring(ttl_ms))
+    assert [each.body for each in client.received if isinstance(each.method, commands.Basic.Deliver)] == [b"x"]
+    client.call(1, new_method(commands.Basic.Cancel, consumer_tag="t"))
+    broker.advance(1_000)
+    client.send(1, new_method(commands.Basic.Nack, delivery_tag=1, requeue=True))
+    broker.advance(0)
+    assert (count(client, "q"), count(client, "dead")) == (0, 1)
 
 
 def test_very_many_that_expire_at_once_leave_in_several_turns_whatever_the_number_of_queues(

@@ -127,7 +127,7 @@ class Filler(Confirming):
                     await asyncio.sleep(0)
                 else:
                     await asyncio.sleep(0.002)
-            await until(lambda: not self.unconfirmed or client.lost.is_set(), 30)
+            await until(lambda: not self.unconfirmed or client.lost.is_set(), 120)
         except Lost:
             return
         finally:
@@ -163,9 +163,9 @@ class SlowConsumer:
         declared = [commands.Queue.Declare(queue=QUEUES[self._queue], passive=True)]
         declared.append(commands.Queue.Declare(queue=QUEUES[self._queue], durable=True))
         for method in [*declared, commands.Basic.Qos(prefetch_count=20)]:
-            await asyncio.wait_for(channel.call(method), 10)
+            await asyncio.wait_for(channel.call(method), 60)
         await channel.call(commands.Basic.Consume(queue=QUEUES[self._queue]))
-        await until(lambda: len(self.settled) >= count or is_over(), 20)
+        await until(lambda: len(self.settled) >= count or is_over(), 120)
         await client.close()
         return len(self.settled) >= count
 
@@ -247,7 +247,7 @@ class FullDisk:
             await self._make_room()
         else:
             self._ballast.unlink()
-        goes_on = await until(lambda: checker.confirmed_count >= before + MORE_COUNT, 20)
+        goes_on = await until(lambda: checker.confirmed_count >= before + MORE_COUNT, 120)
         self.require(goes_on, "publishers go on by themselves when there is room")
         print(f"  went on, {checker.confirmed_count - before:,} more confirmed")
         self._filler.is_stopped = True

@@ -182,11 +182,28 @@ def test_a_publisher_whose_bytes_the_disk_can_not_follow_is_held_until_it_does()
     client.declare("q", durable=True)
     broker.hold_syncs = True
     client.publish("q", b"x" * 2000, properties=PERSISTENT)
-    client.send(1, new_method(commands.Queue.Declare, queue="q", passive=True))
-    assert client.received == []
+    client.publish("q", b"transient")
+    client.send(1, new_method(commands.Channel.Flow, active=True))
+    for _ in range(100):
+        client.publish("q", b"x" * 2000, properties=PERSISTENT)
+    queue = broker.broker.vhosts["/"].queues["q"]
+    # Nothing that came behind it was handled: neither what needs no disk, nor what would fill memory.
+    assert (client.received, queue.ready.count) == ([], 1)
+    assert broker.broker.agenda.log.pending_bytes < 5000
     broker.hold_syncs = False
     broker.settle()
-    assert client.received[0].method.message_count == 1
+    assert [type(each.method) for each in client.received] == [commands.Channel.FlowOk]
+    assert queue.ready.count == 102
+
+
+def test_a_publisher_whose_bytes_the_disk_follows_is_not_held() -> None:
+    broker = BrokerHarness(dataclasses.replace(DEFAULTS, unconfirmed_bytes_max=10_000))
+    client = broker.connect()
+    client.declare("q", durable=True)
+    broker.hold_syncs = True
+    client.publish("q", b"x" * 2000, properties=PERSISTENT)
+    client.send(1, new_method(commands.Channel.Flow, active=True))
+    assert [type(each.method) for each in client.received] == [commands.Channel.FlowOk]
 
 
 def test_a_channel_that_closes_gives_back_everything_it_had(broker: BrokerHarness, client: Client) -> None:
