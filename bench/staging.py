@@ -1,0 +1,196 @@
+"""The stage of one attack: a fresh broker, the quiet neighbour, the machine's own pulse, and the window that counts.
+
+Owns: what an attack may use, and what of the neighbour's feelings belongs to it. The window opens when the blow is struck and
+closes when the broker has come to rest: what it does afterwards for the blow counts too.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from brokers import Broker
+from pamqp import body, commands, header
+from raw import QUEUE_DECLARE_OK, AttackError, Peer, Wire, method
+
+from amqpd.cli.load.usage import tree_usage
+
+NEIGHBOUR = Path(__file__).resolve().parent / "neighbour.py"
+CALM_S = 1.5
+LOOK_S = 0.3
+# At rest: this much of a core above what it used while only the neighbour was there.
+REST_SHARE = 0.12
+REST_TIMEOUT_S = 240.0
+QUEUE_LOOK_S = 0.05
+PUBLISH_CHUNK = 5000
+FAR_TOO_LONG_S = 600.0
+
+
+@dataclass(frozen=True)
+class Felt:
+    """Milliseconds in one window."""
+
+    max_ms: float
+    p99_ms: float
+    # By how much a process that only sleeps overslept at most.
+    machine_max_ms: float
+    window_s: float
+
+    @property
+    def is_dead(self) -> bool:
+        return math.isinf(self.max_ms)
+
+
+class Watcher:
+    """One neighbour process, and what it says at the end."""
+
+    def __init__(self, what: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(NEIGHBOUR), what], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != b"ready\n":
+            raise AttackError("the neighbour did not start")
+        self.felt: array[float] = array("d")
+
+    def end(self) -> None:
+        process = self._process
+        try:
+            said, _ = process.communicate(timeout=FAR_TOO_LONG_S)
+        finally:
+            process.kill()
+        self.felt.frombytes(said[: len(said) - len(said) % 16])
+
+    def between(self, begin_s: float, end_s: float) -> list[float]:
+        """How long, of everything that was under way then, in order of length (s)."""
+        felt = self.felt
+        pairs = zip(felt[::2], felt[1::2])
+        return sorted(took_s for when_s, took_s in pairs if when_s <= end_s and when_s + took_s >= begin_s)
+
+
+class Stage:
+    def __init__(self, broker: Broker, scale: float) -> None:
+        self.broker = broker
+        self._scale = scale
+        self.wire = Wire(broker.port)
+        (self.control,) = self.wire.connect()
+        self._neighbour = Watcher(str(broker.port))
+        self._machine = Watcher("machine")
+        calm_from = time.monotonic()
+        before = tree_usage(broker.pid).cpu_s
+        time.sleep(CALM_S)
+        self._calm = (calm_from, time.monotonic())
+        self._calm_share = (tree_usage(broker.pid).cpu_s - before) / CALM_S
+        self._window = (0.0, 0.0)
+
+    # What an attack is made of
+
+    def count(self, full: int, least: int = 4) -> int:
+        """As many as the table says, or fewer in a small run."""
+        return max(least, int(full * self._scale))
+
+    def connect(self) -> Peer:
+        return self.wire.connect()[0]
+
+    def queue(self, name: str, **arguments: object) -> None:
+        """A durable one, with x- arguments: dead_letter_exchange="" is x-dead-letter-exchange."""
+        self.wire.call(self.control, declare(name, **arguments), QUEUE_DECLARE_OK)
+
+    def ready_count(self, queue: str) -> int:
+        control = self.control
+        self.wire.call(control, commands.Queue.Declare(queue=queue, passive=True), QUEUE_DECLARE_OK)
+        at = control.tail.rindex(QUEUE_DECLARE_OK) + 4
+        at += 1 + control.tail[at]
+        return int.from_bytes(control.tail[at : at + 4], "big")
+
+    def await_ready(self, queue: str, count: int, timeout_s: float = REST_TIMEOUT_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while (ready := self.ready_count(queue)) != count:
+            if time.monotonic() > deadline:
+                raise AttackError(f"{queue} holds {ready} of {count} messages after {timeout_s:g} s")
+            self.wire.run_until(lambda: False, QUEUE_LOOK_S)
+
+    def fill(self, queue: str, count: int, message: bytes = b"") -> None:
+        """Messages into a queue that nobody consumes, until all are there."""
+        self.flood(self.control, message or publish(queue), count)
+        self.await_ready(queue, count)
+
+    def flood(self, peer: Peer, message: bytes, count: int) -> None:
+        for at in range(0, count, PUBLISH_CHUNK):
+            self.wire.send(peer, message * min(PUBLISH_CHUNK, count - at))
+
+    def in_one_go(self, parts: Sequence[bytes], peer: Peer, answer: bytes) -> None:
+        """One write of many methods, each of which is answered."""
+        self.wire.send(peer, b"".join(parts))
+        self.wire.wait(peer, answer, len(parts))
+
+    # What counts
+
+    @contextmanager
+    def watched(self, at_least_s: float = 0.5) -> Iterator[None]:
+        """The blow; it is over when the broker rests."""
+        self.rest()
+        begin_s = time.monotonic()
+        yield
+        self.wire.run_until(lambda: False, begin_s + at_least_s - time.monotonic())
+        self.rest()
+        self._window = (begin_s, time.monotonic())
+
+    def rest(self) -> None:
+        deadline = time.monotonic() + REST_TIMEOUT_S
+        share = 1.0
+        while share > self._calm_share + REST_SHARE and time.monotonic() < deadline:
+            before, began_s = tree_usage(self.broker.pid).cpu_s, time.monotonic()
+            self.wire.run_until(lambda: False, LOOK_S)
+            share = (tree_usage(self.broker.pid).cpu_s - before) / (time.monotonic() - began_s)
+
+    def end(self) -> None:
+        for watcher in (self._neighbour, self._machine):
+            watcher.end()
+
+    def felt(self) -> Felt:
+        return self._felt(*self._window)
+
+    def felt_when_calm(self) -> Felt:
+        return self._felt(*self._calm)
+
+    def _felt(self, begin_s: float, end_s: float) -> Felt:
+        neighbour = self._neighbour.between(begin_s, end_s)
+        machine = self._machine.between(begin_s, end_s)
+        if not neighbour or not machine:
+            raise AttackError("nothing was measured")
+        p99 = neighbour[min(len(neighbour) - 1, int(len(neighbour) * 0.99))]
+        return Felt(neighbour[-1] * 1e3, p99 * 1e3, machine[-1] * 1e3, end_s - begin_s)
+
+
+def declare(name: str, is_exclusive: bool = False, **arguments: object) -> commands.Queue.Declare:
+    named = {f"x-{key.replace('_', '-')}": value for key, value in arguments.items()}
+    return commands.Queue.Declare(
+        queue=name,
+        durable=not is_exclusive,
+        exclusive=is_exclusive,
+        arguments=named,  # type: ignore[arg-type]
+    )
+
+
+def publish(
+    routing_key: str,
+    exchange: str = "",
+    content: bytes = b"x",
+    channel: int = 1,
+    is_persistent: bool = False,
+    is_mandatory: bool = False,
+    **properties: object,
+) -> bytes:
+    """The whole message as frames; its content fits into one."""
+    named = commands.Basic.Properties(delivery_mode=2 if is_persistent else 1, **properties)  # type: ignore[arg-type]
+    start = commands.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=is_mandatory)
+    head = method(header.ContentHeader(0, len(content), named), channel)  # type: ignore[arg-type]
+    return method(start, channel) + head + method(body.ContentBody(content), channel)  # type: ignore[arg-type]
