@@ -31,7 +31,7 @@ ifeq ($(KIND),pure)
 COMPILED    := $(INTERPRETED)
 endif
 
-.PHONY: help install run test check static check-compiled live differential client-suites chaos soak fuzz sim sim-mutants bench bench-features bench-depth bench-stragglers bench-delays format lock clean
+.PHONY: help install run test check static check-compiled live differential client-suites chaos soak fuzz sim sim-mutants bench bench-features bench-depth bench-stragglers bench-delays bench-neighbours format lock clean
 
 help:
 	@echo 'make install         venv in .venv with the compiled package and everything tests need'
@@ -50,6 +50,7 @@ help:
 	@echo 'make bench           load a local broker, print a table; beside RabbitMQ where one is installed'
 	@echo 'make bench-depth     millions of messages in queues, kill -9 and restart; make bench-stragglers: disk space'
 	@echo 'make bench-features  what TTL, dead letters and priorities cost; make bench-delays: millions that wait'
+	@echo 'make bench-neighbours  what a quiet client feels while others do their worst; beside RabbitMQ'
 	@echo 'AMQPD_PURE=1 make X  without compilation'
 
 $(VENV)/.tools: pyproject.toml constraints.txt
@@ -124,6 +125,9 @@ bench-stragglers: $(STAMP)
 
 bench-delays: $(STAMP)
 	$(BIN)/python bench/delays $(ARGS)
+
+bench-neighbours: $(STAMP)
+	$(BIN)/python bench/neighbours $(ARGS)
 
 # The last line is pytest's own summary of the compiled run; a failure anywhere before it stops here.
 test: static $(STAMP)

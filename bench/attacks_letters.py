@@ -76,8 +76,7 @@ def refused(stage: Stage) -> None:
     count = stage.count(300_000)
     stage.queue("full", max_length=1, overflow="reject-publish")
     stage.fill("full", 1)
-    source = {"dead_letter_exchange": "", "dead_letter_routing_key": "full", "dead_letter_strategy": "at-least-once"}
-    stage.queue("source", overflow="reject-publish", **source)
+    stage.queue("source", dead_letter_exchange="", dead_letter_routing_key="full", overflow="reject-publish")
     holder = hold(stage, "source", count)
     stage.wire.send(holder, method(commands.Basic.Nack(0, True, False)))
     with stage.watched(at_least_s=5.0):

@@ -119,12 +119,14 @@ def policies(stage: Stage) -> None:
     names = [f"service-{number % 20}-queue-{number}" for number in range(stage.count(10_000))]
     stage.in_one_go([method(declare(name)) for name in names], stage.control, QUEUE_DECLARE_OK)
     wanted = [
-        policy(f"service-{number}", f"^service-{number}-.*[0-9]$", {"max-length": 100_000 + number}, number)
+        policy(f"service-{number}", f"^service-{number}-.*[0-9]$", {"max-length": 1 + number}, number)
         for number in range(20)
     ]
     wanted.append(policy("all", ".*", {"message-ttl": 86_400_000}, 0))
     with stage.watched(at_least_s=1.0):
         stage.broker.load_definitions({"policies": wanted})
+    stage.flood(stage.control, publish("service-3-queue-3"), 10)
+    stage.await_ready("service-3-queue-3", 4, 10.0)
 
 
 def policy_ttl(stage: Stage) -> None:

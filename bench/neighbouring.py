@@ -175,7 +175,8 @@ class Neighbours:
             felt, calm = cell.rounds[-1], self.calm[name][-1]
             told = (
                 f"max {milliseconds(felt.max_ms)} ms, p99 {milliseconds(felt.p99_ms)} ms in {felt.window_s:.1f} s"
-                f" (calm {milliseconds(calm.max_ms)}, machine {milliseconds(felt.machine_max_ms)})"
+                f" (calm {milliseconds(calm.max_ms)}, machine {milliseconds(felt.machine_max_ms)},"
+                f" stood in line {milliseconds(felt.queued_ms)})"
             )
         self._console.print(
             f"{time.strftime('%H:%M:%S')} round {round_number + 1}  {attack.name:<15} {name:<12} {told}",

@@ -41,6 +41,8 @@ class Felt:
     p99_ms: float
     # By how much a process that only sleeps overslept at most.
     machine_max_ms: float
+    # How long the broker's first thread stood in line for a core, altogether; RabbitMQ does its work in others.
+    queued_ms: float
     window_s: float
 
     @property
@@ -75,6 +77,29 @@ class Watcher:
         return sorted(took_s for when_s, took_s in pairs if when_s <= end_s and when_s + took_s >= begin_s)
 
 
+class Window:
+    """From when to when, and how long the broker stood in line for a core meanwhile."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._queued_before_ms = queued_ms(pid)
+        self.begin_s = time.monotonic()
+        self.end_s = math.inf
+        self.queued_ms = 0.0
+
+    def close(self) -> None:
+        self.end_s = time.monotonic()
+        self.queued_ms = max(0.0, queued_ms(self._pid) - self._queued_before_ms)
+
+
+def queued_ms(pid: int) -> float:
+    """Since the first thread of this process began; 0 where the kernel does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e6
+    except (OSError, IndexError):
+        return 0.0
+
+
 class Stage:
     def __init__(self, broker: Broker, scale: float) -> None:
         self.broker = broker
@@ -83,12 +108,12 @@ class Stage:
         (self.control,) = self.wire.connect()
         self._neighbour = Watcher(str(broker.port))
         self._machine = Watcher("machine")
-        calm_from = time.monotonic()
         before = tree_usage(broker.pid).cpu_s
+        self._calm = Window(broker.pid)
         time.sleep(CALM_S)
-        self._calm = (calm_from, time.monotonic())
+        self._calm.close()
         self._calm_share = (tree_usage(broker.pid).cpu_s - before) / CALM_S
-        self._window = (0.0, 0.0)
+        self._blow: Window | None = None
 
     # What an attack is made of
 
@@ -137,11 +162,11 @@ class Stage:
     def watched(self, at_least_s: float = 0.5) -> Iterator[None]:
         """The blow; it is over when the broker rests."""
         self.rest()
-        begin_s = time.monotonic()
+        self._blow = Window(self.broker.pid)
         yield
-        self.wire.run_until(lambda: False, begin_s + at_least_s - time.monotonic())
+        self.wire.run_until(lambda: False, self._blow.begin_s + at_least_s - time.monotonic())
         self.rest()
-        self._window = (begin_s, time.monotonic())
+        self._blow.close()
 
     def rest(self) -> None:
         deadline = time.monotonic() + REST_TIMEOUT_S
@@ -156,18 +181,21 @@ class Stage:
             watcher.end()
 
     def felt(self) -> Felt:
-        return self._felt(*self._window)
+        if self._blow is None:
+            raise AttackError("nothing was done")
+        return self._felt(self._blow)
 
     def felt_when_calm(self) -> Felt:
-        return self._felt(*self._calm)
+        return self._felt(self._calm)
 
-    def _felt(self, begin_s: float, end_s: float) -> Felt:
-        neighbour = self._neighbour.between(begin_s, end_s)
-        machine = self._machine.between(begin_s, end_s)
+    def _felt(self, window: Window) -> Felt:
+        neighbour = self._neighbour.between(window.begin_s, window.end_s)
+        machine = self._machine.between(window.begin_s, window.end_s)
         if not neighbour or not machine:
             raise AttackError("nothing was measured")
         p99 = neighbour[min(len(neighbour) - 1, int(len(neighbour) * 0.99))]
-        return Felt(neighbour[-1] * 1e3, p99 * 1e3, machine[-1] * 1e3, end_s - begin_s)
+        took_s = window.end_s - window.begin_s
+        return Felt(neighbour[-1] * 1e3, p99 * 1e3, machine[-1] * 1e3, window.queued_ms, took_s)
 
 
 def declare(name: str, is_exclusive: bool = False, **arguments: object) -> commands.Queue.Declare:
