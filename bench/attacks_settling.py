@@ -82,7 +82,7 @@ def in_turns(stage: Stage) -> None:
     for holder in holders:
         wire.call(holder, commands.Basic.Consume(queue="shared", consumer_tag="holder"), CONSUME_OK)
     stage.flood(stage.control, publish("shared"), count)
-    wire.run_until(lambda: sum(holder.came(DELIVER) for holder in holders) >= count, 120.0)
+    wire.expect(lambda: sum(holder.came(DELIVER) for holder in holders) >= count, "all are delivered")
     with stage.watched():
         for holder in holders:
             wire.drop(holder)
@@ -230,12 +230,12 @@ def consumers_come_and_go(stage: Stage) -> None:
         stage.wire.wait(peer, CANCEL_OK, count)
 
 
-def big_message(queue: str, size: int) -> bytes:
+def big_message(routing_key: str, size: int, exchange: str = "") -> bytes:
     """In frames of 128 KiB."""
     from pamqp import body, header
 
     part = 131072 - 8
-    start = method(commands.Basic.Publish(routing_key=queue))
+    start = method(commands.Basic.Publish(exchange=exchange, routing_key=routing_key))
     head = method(header.ContentHeader(0, size, commands.Basic.Properties()))  # type: ignore[arg-type]
     sizes = [min(part, size - at) for at in range(0, size, part)]
     return start + head + b"".join(method(body.ContentBody(b"x" * each)) for each in sizes)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import attacks_connecting
+import attacks_flooding
 import attacks_letters
 import attacks_naming
 import attacks_routing
@@ -41,6 +42,7 @@ ATTACKS: list[Attack] = [
     *attacks_naming.ATTACKS,
     *attacks_routing.ATTACKS,
     *attacks_connecting.ATTACKS,
+    *attacks_flooding.ATTACKS,
 ]
 FILES_MAX = 65536
 AMQPD, BEFORE, RABBITMQ = "amqpd", "amqpd before", "RabbitMQ"
@@ -162,9 +164,9 @@ class Neighbours:
         except (AttackError, LoadError, OSError) as error:
             cell.problem = f"{error} {broker.ending()}".strip()
         finally:
+            broker.end()
             if stage is not None:
                 stage.end()
-            broker.end()
             shutil.rmtree(directory, ignore_errors=True)
         self._say(attack, name, round_number, cell)
 

@@ -150,6 +150,10 @@ class Wire:
         self.send(peer, method(command, channel))
         self.wait(peer, answer)
 
+    def expect(self, is_done: Callable[[], bool], what: str, timeout_s: float = ANSWER_S) -> None:
+        if not self.run_until(is_done, timeout_s):
+            raise AttackError(f"{what} within {timeout_s:g} s: no")
+
     def run_until(self, is_done: Callable[[], bool], timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         while not is_done():
@@ -176,6 +180,11 @@ class Wire:
         if not peer.is_gone:
             self._gone(peer)
         peer.socket.close()
+
+    def close(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            self.drop(key.data)
+        self._selector.close()
 
     def _read(self, peer: Peer) -> None:
         try:

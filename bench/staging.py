@@ -114,6 +114,7 @@ class Stage:
         self._calm.close()
         self._calm_share = (tree_usage(broker.pid).cpu_s - before) / CALM_S
         self._blow: Window | None = None
+        self._is_over = False
 
     # What an attack is made of
 
@@ -177,8 +178,13 @@ class Stage:
             share = (tree_usage(self.broker.pid).cpu_s - before) / (time.monotonic() - began_s)
 
     def end(self) -> None:
+        """Once the broker is dead or well: a neighbour that waits for an answer ends only with it. Again does nothing."""
+        if self._is_over:
+            return
+        self._is_over = True
         for watcher in (self._neighbour, self._machine):
             watcher.end()
+        self.wire.close()
 
     def felt(self) -> Felt:
         if self._blow is None:
