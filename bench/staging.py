@@ -130,11 +130,8 @@ class Stage:
         self.wire.call(self.control, declare(name, **arguments), QUEUE_DECLARE_OK)
 
     def ready_count(self, queue: str) -> int:
-        control = self.control
-        self.wire.call(control, commands.Queue.Declare(queue=queue, passive=True), QUEUE_DECLARE_OK)
-        at = control.tail.rindex(QUEUE_DECLARE_OK) + 4
-        at += 1 + control.tail[at]
-        return int.from_bytes(control.tail[at : at + 4], "big")
+        self.wire.call(self.control, commands.Queue.Declare(queue=queue, passive=True), QUEUE_DECLARE_OK)
+        return self.control.message_count()
 
     def await_ready(self, queue: str, count: int, timeout_s: float = REST_TIMEOUT_S) -> None:
         deadline = time.monotonic() + timeout_s
