@@ -218,10 +218,8 @@ def consumers_come_and_go(stage: Stage) -> None:
     count = stage.count(10_000)
     stage.queue("shared")
     peer = stage.connect()
-    consumes = [
-        method(commands.Basic.Consume(queue="shared", consumer_tag=f"c{number % 1000}")) for number in range(count)
-    ]
-    cancels = [method(commands.Basic.Cancel(f"c{number % 1000}")) for number in range(count)]
+    consumes = [method(commands.Basic.Consume(queue="shared", consumer_tag=f"c{number}")) for number in range(count)]
+    cancels = [method(commands.Basic.Cancel(f"c{number}")) for number in range(count)]
     come_and_go = b"".join(
         b"".join(consumes[at : at + 1000]) + b"".join(cancels[at : at + 1000]) for at in range(0, count, 1000)
     )
