@@ -135,6 +135,21 @@ class Neighbours:
         finally:
             shutil.rmtree(self._directory, ignore_errors=True)
 
+    def _start(self, attack: Attack, name: str, directory: Path) -> Broker:
+        """RabbitMQ needs four ports, and somebody may take one between the choice and the start."""
+        tries = 3
+        while True:
+            tries -= 1
+            broker = self._broker(attack, name, directory / str(tries))
+            try:
+                broker.start()
+            except LoadError:
+                broker.end()
+                if tries == 0:
+                    raise
+            else:
+                return broker
+
     def _broker(self, attack: Attack, name: str, directory: Path) -> Broker:
         if name == RABBITMQ:
             return RabbitMQ(directory)
@@ -147,10 +162,9 @@ class Neighbours:
         if cell.problem or (name == RABBITMQ and not attack.is_common):
             return
         directory = self._directory / f"{attack.name}-{round_number}"
-        broker = self._broker(attack, name, directory)
+        broker = self._start(attack, name, directory)
         stage = None
         try:
-            broker.start()
             self.facts.setdefault(name, broker.version())
             stage = Stage(broker, self._arguments.scale)
             with self._console.status(f"{name}: {attack.title}"):
