@@ -162,7 +162,12 @@ class Neighbours:
         if cell.problem or (name == RABBITMQ and not attack.is_common):
             return
         directory = self._directory / f"{attack.name}-{round_number}"
-        broker = self._start(attack, name, directory)
+        try:
+            broker = self._start(attack, name, directory)
+        except LoadError as error:
+            cell.problem = str(error)
+            self._say(attack, name, round_number, cell)
+            return
         stage = None
         try:
             self.facts.setdefault(name, broker.version())
