@@ -32,11 +32,7 @@ COMPILED    := env -u PYTHONPATH PYTHONSAFEPATH=1 AMQPD_EXPECT_COMPILED=1
 # What was installed: the compiled core, or the sources where there is none.
 INSTALLED    = $(if $(filter 1,$(shell cat $(STAMP))),$(COMPILED),$(INTERPRETED))
 
-<<<<<<< HEAD
-.PHONY: help install run test test-deps check check-pamqp static check-compiled live differential client-suites chaos soak fuzz sim sim-mutants bench bench-features bench-depth bench-stragglers bench-delays format lock clean
-=======
-.PHONY: help install run test check static check-compiled live differential client-suites chaos soak fuzz sim sim-mutants bench bench-features bench-depth bench-stragglers bench-delays bench-neighbours format lock clean
->>>>>>> nbench
+.PHONY: help install run test test-deps check check-pamqp static check-compiled live differential client-suites chaos soak fuzz sim sim-mutants bench bench-features bench-depth bench-stragglers bench-delays bench-neighbours format lock clean
 
 help:
 	@echo 'make install         venv in .venv with the compiled package and everything tests need'
@@ -160,7 +156,9 @@ bench-stragglers: $(STAMP)
 bench-delays: $(STAMP)
 	$(BIN)/python bench/delays $(ARGS)
 
-<<<<<<< HEAD
+bench-neighbours: $(STAMP)
+	$(BIN)/python bench/neighbours $(ARGS)
+
 # What is built without a compiler is built again when there is one.
 test-deps:
 	@.ci/test-deps || { test $$? = 10 && rm -f $(VENV)/.installed-*; }
@@ -173,10 +171,6 @@ check-pamqp: $(VENV)/.tools $(STAMP)
 		'import pamqp; assert pamqp.__version__.startswith("3.3"), pamqp.__file__'
 	$(INSTALLED) PYTHONPATH=$(CURDIR)/$(PAMQP) $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m 'not slow' \
 		tests/unit/wire tests/unit/connections tests/unit/channels tests/unit/cli tests/behaviour tests/fuzz/test_methods.py
-=======
-bench-neighbours: $(STAMP)
-	$(BIN)/python bench/neighbours $(ARGS)
->>>>>>> nbench
 
 # The last line is pytest's own summary of the compiled run; a failure anywhere before it stops here.
 test: test-deps static $(VENV)/.tools $(STAMP)

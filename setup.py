@@ -1,7 +1,7 @@
 """Build: the core is compiled by mypyc as ONE group, so that calls between its modules are direct C calls.
 
 One C file for each module, compiled side by side on all cores (AMQPD_BUILD_JOBS=n for fewer): see
-docs/decisions/0008-the-build.md for what that was measured to cost and gain. AMQPD_PURE=1 builds without compilation: the
+docs/decisions/0010-the-build.md for what that was measured to cost and gain. AMQPD_PURE=1 builds without compilation: the
 same files, the same behaviour, slower. So does a machine without a C compiler or Python's headers, and says it.
 Everything else is in pyproject.toml.
 """
