@@ -55,6 +55,10 @@ CONTENT_BODY: Final = 2
 MANDATORY: Final = 1
 IMMEDIATE: Final = 2
 
+# A message for so many queues counts in the work of a turn; and so many steps on the way to a route are a unit of it.
+MANY_QUEUES: Final = 8
+STEPS_PER_UNIT_SHIFT: Final = 4
+
 # A channel that uses more routing keys than this forgets its routes and asks the vhost again.
 ROUTES_MAX: Final = 4096
 # A longer header is counted with unfinished content.
@@ -264,7 +268,7 @@ class Channel:
         confirms = self.confirms
         if confirms is not None:
             confirms.published(mark)
-        if agenda.budget <= 0:
+        if route.only is None and agenda.budget <= 0 and len(route.queues) >= MANY_QUEUES:
             self.session.rest()
         return True
 
@@ -311,6 +315,7 @@ class Channel:
         if route is None or not route.by_key_only:
             exchange_name, routing_key = split_route_key(route_key)
             route = find_route(vhost, exchange_name, [routing_key, *extra_routing_keys], headers, self._header)
+            self.session.charge(route.cost >> STEPS_PER_UNIT_SHIFT)
         if is_own:
             return route
         if known is None:

@@ -186,11 +186,23 @@ class Session(CommitWaiter):
         if self._work_count == 0:
             self._end_hold(FOR_WORK)
 
+    def charge(self, cost: i64) -> None:
+        """So much of the turn has gone into something that this connection has asked for."""
+        if cost > 0:
+            agenda = self.agenda
+            agenda.budget -= cost
+            if agenda.budget <= 0:
+                self.rest()
+
     def rest(self) -> None:
         """The turn's budget is used up: whatever else has come in is for the next one."""
         if self._holds & FOR_TURN == 0:
             self._hold(FOR_TURN)
             self.resting.append(self)
+
+    @property
+    def is_resting(self) -> bool:
+        return self._holds & FOR_TURN != 0
 
     def end_rest(self) -> None:
         self._end_hold(FOR_TURN)

@@ -138,7 +138,7 @@ class Connection:
         session = self.session
         if session is None:
             return True
-        if session.is_blocked:
+        if session.is_blocked or session.is_resting:
             return False
         return not session.is_held or len(self._input) < HELD_INPUT_BYTES_MAX
 
@@ -332,7 +332,7 @@ class Connection:
             self._last_number = -1
             self._last_channel = None
             self._table.on_frame(session, frame_type, number, payload)
-            self._charge(METHOD_COST)
+            session.charge(METHOD_COST)
 
     # Channels
 
@@ -351,14 +351,7 @@ class Connection:
             if index == BASIC_GET and not self.outbox.is_open:
                 # A few bytes ask for many: not before the last answer is on its way.
                 channel.session.hold_for_peer()
-        self._charge(METHOD_COST)
-
-    def _charge(self, cost: i64) -> None:
-        agenda = self.agenda
-        agenda.budget -= cost
-        session = self.session
-        if agenda.budget <= 0 and session is not None:
-            session.rest()
+        channel.session.charge(METHOD_COST)
 
     def _close_channel(self, error: SoftError) -> None:
         """A channel's own fault ends only that channel; one that has no channel to end is ours."""

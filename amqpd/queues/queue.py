@@ -47,8 +47,8 @@ from amqpd.wire.field_table import FieldTable
 
 # A queue that is drained delivers so many, and one that is too long drops so many, whatever else the turn has done.
 DRAINED_COUNT_MIN: Final = 16
-# Four deliveries are a unit of work.
-DELIVERIES_PER_UNIT_SHIFT: Final = 2
+# Eight deliveries are a unit of work.
+DELIVERIES_PER_UNIT_SHIFT: Final = 3
 DROPPED_COUNT_MIN: Final = 64
 
 # What a settled entry holds in the place of its message.

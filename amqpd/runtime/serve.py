@@ -35,7 +35,7 @@ from amqpd.base.ports import Entropy
 from amqpd.broker import Broker
 from amqpd.config import Address, Config
 from amqpd.queues.chunk import PageRead
-from amqpd.runtime import logs
+from amqpd.runtime import logs, memory
 from amqpd.runtime.admission import Admission
 from amqpd.runtime.definitions_file import BadDefinitions, load_definitions
 from amqpd.runtime.door import Door, Line
@@ -306,6 +306,7 @@ class Server:
 
 def serve(config: Config) -> int:
     """Run until told to stop; the exit code."""
+    memory.keep_heap()
     logger = logs.set_up(config.log_level, config.log_format)
     for warning in config.warnings:
         logger.warning("%s", warning)
