@@ -33,8 +33,9 @@ from amqpd.store.log import Log
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.recovered import Recovered
 from amqpd.store.topology import Topology
-from amqpd.vhosts.access import User
+from amqpd.vhosts.access import User, printable
 from amqpd.vhosts.changes import Changes
+from amqpd.vhosts.definition_users import note_absent, note_who_cannot_log_in, remove_absent
 from amqpd.vhosts.definitions import apply_definitions
 from amqpd.vhosts.definitions_reader import DefinitionsReader
 from amqpd.vhosts.policies import Policy
@@ -284,21 +285,38 @@ class Broker:
                 connection.session.unblock()
         self._finish()
 
-    def load_definitions(self, document: object, is_whole: bool = False) -> list[str]:
+    def load_definitions(
+        self, document: object, is_whole: bool = False, is_complete: bool = False, skip_unsupported: bool = False
+    ) -> list[str]:
         """Make what the document, decoded JSON in RabbitMQ's form, defines; returns what the operator should know.
 
         Raises DefinitionsError, and then nothing has changed. `is_whole`: the document is all there is to policies, so
-        others go; and users in it stand in the place of the one that a first start makes.
+        others go; and users in it stand in the place of the one that a first start makes. `is_complete`: other users and
+        permissions go too. `skip_unsupported`: what this broker does not have is left out, else the document is refused.
         """
-        agenda = self.agenda
-        reader = DefinitionsReader(self.vhosts, self.access, self.changes, self.limits, agenda, self._entropy)
+        reader = DefinitionsReader(
+            self.vhosts, self.access, self.changes, self.limits, self.agenda, self._entropy, skip_unsupported
+        )
         definitions = reader.read(document)
         apply_definitions(definitions, self.vhosts, self.access, self.changes, is_whole)
         if is_whole and self._is_first_start and len(definitions.users) > 0:
             self._forget_default_user(definitions.users)
         self._is_first_start = False
+        if is_complete:
+            self._close_connections_of(remove_absent(definitions, self.access, self.changes))
+        elif is_whole:
+            note_absent(definitions, self.access)
+        note_who_cannot_log_in(definitions, self.access)
+        for vhost in self.vhosts.values():
+            # Routes that channels remember carry the permission to use them.
+            vhost.routes.drop()
         self._finish()
         return definitions.notices
+
+    def _close_connections_of(self, users: list[str]) -> None:
+        for connection in list(self.connections.values()):
+            if connection.user in users:
+                connection.force_close(f"user '{printable(connection.user)}' is deleted")
 
     def _forget_default_user(self, users: list[User]) -> None:
         """RabbitMQ: a node that starts with definitions has no user whose password everybody knows."""

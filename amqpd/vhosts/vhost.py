@@ -187,8 +187,13 @@ class VHost:
         check_properties_of_type(options.queue_type, where, durable, exclusive, auto_delete, is_server_named)
         if len(self.queues) >= self._limits.queues_max:
             raise PreconditionFailed(f"vhost '{self.name}' has {len(self.queues)} queues, the most it may have")
-        for key in unknown_arguments(arguments):
-            self._agenda.notice(f"{where} was declared with the unknown argument '{key}', which is kept and ignored")
+        unknown = unknown_arguments(arguments)
+        if len(unknown) > 0:
+            # One line, however many there are.
+            others = f" and {len(unknown) - 1} others" if len(unknown) > 1 else ""
+            self._agenda.notice(
+                f"{where} was declared with the unknown argument '{unknown[0]}'{others}, kept and ignored"
+            )
         owner = connection_number if exclusive else 0
         queue_id = self.changes.next_queue_id()
         queue = Queue(queue_id, self.name, name, durable, auto_delete, owner, arguments, options, self._agenda)
@@ -289,7 +294,7 @@ class VHost:
     # Bindings
 
     def bind(self, binding: Binding, connection_number: i64 = 0) -> None:
-        """Idempotent. Raises NotFound, then what the exchange's type has against it, then ResourceLocked."""
+        """Idempotent. Raises NotFound, what the exchange's type has against it, ResourceLocked, then PreconditionFailed."""
         source = self.find_exchange(binding.source)
         queue: Queue | None = None
         if binding.to_exchange:
@@ -301,15 +306,23 @@ class VHost:
         source.check_binding(binding, self._limits)
         if queue is not None:
             check_queue_owner(queue, connection_number, self.name)
-        if self.binding_count >= self._limits.bindings_max:
-            raise PreconditionFailed(
-                f"vhost '{self.name}' has {int(self.binding_count)} bindings, the most it may have"
-            )
-        if not self.restore_binding(binding):
+        if binding.key in source.bindings:
             return
+        self._check_room_for(binding)
+        self.restore_binding(binding)
         self.routes.drop()
         if self._is_stored(binding):
             self.changes.put_binding(self.name, binding)
+
+    def _check_room_for(self, binding: Binding) -> None:
+        limits = self._limits
+        name = binding.destination
+        if not binding.to_exchange and len(self._bindings_to.get((False, name), {})) >= limits.bindings_per_queue_max:
+            raise PreconditionFailed(f"{queue_in(name, self.name)} has the most bindings it may have")
+        if self.binding_count >= limits.bindings_max:
+            raise PreconditionFailed(
+                f"vhost '{self.name}' has {int(self.binding_count)} bindings, the most it may have"
+            )
 
     def restore_binding(self, binding: Binding) -> bool:
         """False if it was there."""
