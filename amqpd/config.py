@@ -230,7 +230,8 @@ def _from_environment(environ: Mapping[str, str], known: Mapping[str, object]) -
         if name in by_name:
             given[by_name[name]] = _Given(environ[name], f"in the environment ({name})")
         elif name.upper().startswith(ENVIRONMENT_PREFIX) and not FOREIGN_VARIABLES.fullmatch(name):
-            hint = _nearest(name.upper(), by_name)
+            # The prefix is no likeness.
+            hint = _nearest(name.upper()[len(ENVIRONMENT_PREFIX) :], by_name, ENVIRONMENT_PREFIX)
             warnings.append(f"the environment variable {name} is not a setting of amqpd and is ignored{hint}")
     return given, warnings
 
@@ -239,18 +240,18 @@ def variable_of(key: str) -> str:
     return ENVIRONMENT_PREFIX + key.replace(".", "_").upper()
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     import difflib
 
-    nearest = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+    nearest = difflib.get_close_matches(name, [each.removeprefix(prefix) for each in known], n=1)
+    return f"; did you mean {prefix + nearest[0]!r}?" if nearest else ""
 
 
 def _unknown(key: str, source: str, known: Iterable[str]) -> ConfigError:
     # Who knows the name of a limit may not know its table.
     whole = [each for each in known if each.partition(".")[2] == key]
-    hint = f"; did you mean {whole[0]}?" if whole else _nearest(key, known)
-    return ConfigError(f"unknown setting {key!r} {source}{hint}")
+    hint = f"; did you mean {whole[0]!r}?" if whole else _nearest(key, known)
+    return ConfigError(f"unknown key {key!r} {source}{hint}")
 
 
 def load_config(flags: Mapping[str, object], environ: Mapping[str, str]) -> Config:

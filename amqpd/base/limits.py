@@ -162,7 +162,7 @@ def bounds_of(name: str) -> tuple[int, int]:
     if name in BOUNDS:
         return BOUNDS[name]
     for unit, most in UNITS:
-        if name.endswith(unit) or name.endswith(f"{unit}_max"):
+        if name.endswith((unit, f"{unit}_max")):
             return 1, most
     return 1, COUNT_MAX
 

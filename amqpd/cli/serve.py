@@ -10,7 +10,6 @@ Owns the flags and the exit codes. Does not own what a setting means (config.py)
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
 import sys
@@ -27,6 +26,8 @@ class Flags(argparse.ArgumentParser):
     """What is wrong with the flags is one sentence, and the usage only what was asked for."""
 
     def error(self, message: str) -> NoReturn:
+        import difflib
+
         known = [flag for action in self._actions for flag in action.option_strings]
         unknown = re.match(r"unrecognized arguments: (-[^ =]*)", message)
         nearest = difflib.get_close_matches(unknown[1], known, n=1) if unknown else []
