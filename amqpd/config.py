@@ -91,7 +91,7 @@ def parse_address(value: object) -> Address:
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ValueError("must be HOST:PORT")
+        raise ValueError("must be HOST:PORT, the port at most 65535")
     return Address(host, int(port))
 
 

@@ -55,8 +55,9 @@ def _refusal(path: Path, error: DefinitionsError) -> BadDefinitions:
     problems = [escape(problem) for problem in error.problems]
     hint = ""
     if error.unsupported_count > 0:
-        which = "it" if error.count == 1 else f"{error.unsupported_count} of them"
-        hint = f" (amqpd does not have what it asks for: definitions.skip_unsupported = true leaves {which} out)"
+        all_of_them = "it" if error.count == 1 else "them"
+        which = all_of_them if error.unsupported_count == error.count else f"{error.unsupported_count} of them"
+        hint = f" (amqpd has no such: definitions.skip_unsupported = true leaves {which} out)"
     if error.count == 1:
         return BadDefinitions(f"{path}: {problems[0]}{hint}")
     if error.count > len(problems):

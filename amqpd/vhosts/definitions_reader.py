@@ -346,6 +346,7 @@ class DefinitionsReader:
             refusal = _refused(what, error, entry, is_new)
             if arguments.tag("x-queue-type") == "S" and queue_type not in (CLASSIC, QUORUM):
                 refusal.is_unsupported = True
+                refusal.key = refusal.key or "type"
             raise refusal from error
         if is_new:
             self._definitions.queues.append(queue)

@@ -47,7 +47,7 @@ def test_several_problems_are_a_line_each_and_one_about_them_all(tmp_path: Path)
         load_definitions(BrokerHarness().broker, path)
     lines = str(caught.value).splitlines()
     assert lines[0] == (
-        f"{path} has 61 problems, and nothing of it was loaded (amqpd does not have what it asks for: "
+        f"{path} has 61 problems, and nothing of it was loaded (amqpd has no such: "
         "definitions.skip_unsupported = true leaves 1 of them out):"
     )
     assert lines[2] == r"    queues[1].vhost: queue 'q0': there is no vhost 'v\n'"

@@ -297,7 +297,7 @@ def test_all_that_is_wrong_is_told_at_once_and_what_follows_from_it_is_not() -> 
         "users[0].tags",
         "vhosts[0].description",
         "exchanges[0].type",
-        "queues[0]",
+        "queues[0].type",
         "queues[1].arguments.x-expires",
         "bindings[2]",
     ]
