@@ -48,9 +48,13 @@ class Address:
 
 @dataclass(frozen=True)
 class Config:
+    # Messages and topology; one process at a time.
     data_dir: Path = Path("data")
+    # Where to listen for AMQP.
     amqp: tuple[Address, ...] = (Address("127.0.0.1", 5672),)
+    # And over TLS.
     amqps: tuple[Address, ...] = ()
+    # The server's certificate chain and its private key, PEM.
     tls_cert: Path | None = None
     tls_key: Path | None = None
     # With a CA every TLS client must show a certificate that it signed.
@@ -65,7 +69,9 @@ class Config:
     definitions_skip_unsupported: bool = False
     # There is no management API yet, so "none" is all that it may be.
     management: Address | None = None
+    # "debug", "info", "warning" or "error".
     log_level: str = "info"
+    # "human", or "json": one object a line.
     log_format: str = "human"
     # Share of the memory limit (cgroup or RAM) from which on publishers are blocked.
     memory_high_watermark: float = 0.6

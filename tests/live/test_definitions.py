@@ -107,8 +107,7 @@ def test_who_leaves_a_complete_file_loses_the_connection_at_once_and_for_good(st
     assert isinstance(close, commands.Connection.Close)
     assert (close.reply_code, close.reply_text) == (320, "CONNECTION_FORCED - user 'guest' is deleted")
     assert "removed, for the definitions don't have them: users 'guest'" in broker.log
-    broker.process.kill()
-    broker.process.wait()
+    broker.stop()
     file.write_text(json.dumps({"queues": []}))
     broker = start().wait_ready()
     refused = Client(broker.port()).log_in().read()
@@ -122,7 +121,7 @@ def test_all_that_is_wrong_with_a_file_is_told_at_start_and_on_a_signal(start: S
     file.write_text(json.dumps({"queues": queues}))
     lines = start().ends_with(1).log.splitlines()
     assert lines[0].startswith(
-        f"amqpd can't start: {file} has 2 problems, and nothing of it was loaded (definitions.skip"
+        f"amqpd can't start: {file} has 2 problems, and nothing of it was loaded (amqpd has no such"
     )
     assert [line.split(":")[0] for line in lines[1:]] == ["    queues[0].name", "    queues[1].type"]
     file.write_text("{}")
