@@ -27,6 +27,7 @@ FOREIGN_VARIABLES: Final = re.compile(
 )
 # A whole number is read from at most so many digits.
 DIGITS_MAX: Final = 30
+FILE_BYTES_MAX: Final = 1 << 20
 DISK_RESERVE_BYTES_MAX: Final = 1 << 50
 SHOWN_CHARACTERS_MAX: Final = 100
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -210,7 +211,11 @@ def _limit_parsers() -> dict[str, Callable[[object], object]]:
 
 def _from_file(path: Path) -> dict[str, _Given]:
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            text = file.read(FILE_BYTES_MAX + 1)
+        if len(text) > FILE_BYTES_MAX:
+            raise ConfigError(f"{path} is larger than {FILE_BYTES_MAX} bytes, the most a configuration file may have")
+        tables = tomllib.loads(text.decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"can't read the configuration file {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

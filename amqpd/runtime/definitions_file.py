@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from amqpd.runtime.logs import escape
 from amqpd.vhosts.definition_entry import DefinitionsError
 
 if TYPE_CHECKING:
     from amqpd.broker import Broker
+
+# A hundred thousand queues take some 20 MiB.
+FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 
 
 class BadDefinitions(Exception):
@@ -31,7 +34,11 @@ def load_definitions(
     `is_complete`: and to users and permissions. `skip_unsupported`: what the broker does not have is left out.
     """
     try:
-        document = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(FILE_BYTES_MAX + 1)
+        if len(text) > FILE_BYTES_MAX:
+            raise BadDefinitions(f"{path} is larger than {FILE_BYTES_MAX} bytes, the most a definitions file may have")
+        document = json.loads(text)
     except OSError as error:
         raise BadDefinitions(f"can't read the definitions file {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:

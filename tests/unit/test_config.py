@@ -234,6 +234,10 @@ def test_a_file_that_can_not_be_read_at_all_is_refused_with_a_sentence(tmp_path:
     assert refusal(config=str(path)).startswith(f"{path} is not valid TOML: ")
 
 
+def test_a_file_without_end_is_refused() -> None:
+    assert refusal(config="/dev/zero").startswith("/dev/zero is larger than 1048576 bytes")
+
+
 def test_a_refusal_of_something_long_is_short(tmp_path: Path) -> None:
     assert len(refusal(limits__frame_max="9" * 100_000)) < 300
 

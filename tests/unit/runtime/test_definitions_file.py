@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from amqpd.runtime.definitions_file import BadDefinitions, load_definitions
+from amqpd.runtime.definitions_file import FILE_BYTES_MAX, BadDefinitions, load_definitions
 from tests.behaviour.harness import BrokerHarness
 
 TYPED = [("s", "stream"), ("q", "classic")]
@@ -29,6 +29,10 @@ def test_a_file_is_loaded_into_the_broker(tmp_path: Path) -> None:
 def test_what_is_wrong_with_a_file_is_one_sentence_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "definitions.json"
     assert refusal(path) == f"can't read the definitions file {path}: No such file or directory"
+    assert refusal(tmp_path) == f"can't read the definitions file {tmp_path}: Is a directory"
+    with path.open("wb") as file:
+        file.truncate(FILE_BYTES_MAX + 1)
+    assert refusal(path).startswith(f"{path} is larger than {FILE_BYTES_MAX} bytes")
     path.write_bytes(b"\xff")
     assert refusal(path).startswith(f"{path} is not valid JSON: ")
     path.write_text("{")
