@@ -25,11 +25,13 @@ from amqpd.channels.commits import Commits
 from amqpd.channels.session import Session
 from amqpd.connections.connection import Connection
 from amqpd.connections.handshake import OPEN
-from amqpd.queues.agenda import Agenda
+from amqpd.connections.throttle import Throttle
+from amqpd.queues.agenda import TURN_BUDGET, Agenda
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
+from amqpd.store.lost import Lost
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.recovered import Recovered
 from amqpd.store.topology import Topology
@@ -38,6 +40,7 @@ from amqpd.vhosts.changes import Changes
 from amqpd.vhosts.definition_users import note_absent, note_who_cannot_log_in, remove_absent
 from amqpd.vhosts.definitions import apply_definitions
 from amqpd.vhosts.definitions_reader import DefinitionsReader
+from amqpd.vhosts.departures import Departures
 from amqpd.vhosts.policies import Policy
 from amqpd.vhosts.restore import DEFAULT_USER, restore_access, restore_vhosts
 from amqpd.vhosts.vhost import VHost
@@ -67,14 +70,18 @@ class Broker:
         self.changes = Changes(max(topology.next_queue_id, recovered.next_queue_id))
         self.access = restore_access(topology, limits, self.changes, entropy)
         self.vhosts = restore_vhosts(topology, recovered, limits, self.agenda, self.changes)
+        self._departures = Departures(self.agenda, self.vhosts)
+        self.access.watch(self.vhosts)
         self.connections: dict[int, Connection] = {}
+        self.throttle = Throttle(limits)
         # True until definitions had their chance to say who may log in.
         self._is_first_start = len(topology.users) == 0
         self._log = log
         self._entropy = entropy
-        self._commits = Commits(log.mark - 1)
+        self._commits = Commits(log.mark - 1, self.agenda)
         self._woken: list[Outbox] = []
         self._released: list[Session] = []
+        self._resting: list[Session] = []
         self._connection_count: i64 = 0
         self._ticked_ms: i64 = 0
         is_damaged = len(recovered.report.damage) > 0
@@ -104,6 +111,7 @@ class Broker:
             self.agenda,
             self._commits,
             self._released,
+            self._resting,
         )
 
     def receive(self, connection: Connection, data: bytes) -> None:
@@ -113,7 +121,10 @@ class Broker:
 
     def lost(self, connection: Connection) -> None:
         """The socket is gone; everything the peer had unacked goes back to its queues."""
-        connection.lost()
+        try:
+            connection.lost()
+        except Exception as error:
+            self.agenda.failed(f"the end of {connection.describe()}", error)
         self.connections.pop(int(connection.number), None)
         self._finish()
 
@@ -132,29 +143,64 @@ class Broker:
 
     @property
     def has_work(self) -> bool:
-        """Taking output made room for more deliveries: call `go_on`."""
-        return len(self.agenda.active) > 0 or len(self._woken) > 0
+        """Taking output made room for more deliveries, or the last turn had no room for all: call `go_on`."""
+        agenda = self.agenda
+        return (
+            len(agenda.active) > 0
+            or len(self._woken) > 0
+            or len(agenda.departing) > 0
+            or len(self._resting) > 0
+            or len(self._released) > 0
+            or agenda.works.count > 0
+            or agenda.wheel.is_behind
+        )
 
     def go_on(self) -> None:
-        """Another turn without new input."""
+        """Another turn without new input: half of it for what is left to do, half for what is left to hear."""
+        agenda = self.agenda
+        agenda.budget = TURN_BUDGET // 2
+        if agenda.wheel.is_behind:
+            self._fire_timers()
+        agenda.works.go_on()
+        self._deliver_all()
+        agenda.budget = TURN_BUDGET // 2
+        if len(self._resting) > 0:
+            self._end_rests()
         self._finish()
+
+    def _fire_timers(self) -> None:
+        agenda = self.agenda
+        touched = agenda.wheel.advance(agenda.monotonic_ms, agenda.budget)
+        # Whoever fired has spent something too.
+        agenda.budget -= touched
+
+    def _end_rests(self) -> None:
+        """Whoever rests longest goes on first, for as long as there is anything left of the turn."""
+        resting = self._resting[:]
+        self._resting.clear()
+        at: i64 = 0
+        while at < len(resting) and self.agenda.budget > 0:
+            resting[at].end_rest()
+            at += 1
+            self._resume_released()
+        # Before those that began to rest meanwhile.
+        self._resting[:0] = resting[at:]
 
     def _finish(self) -> None:
         """End of every entry: deliver what can be delivered, confirm what waits for nothing."""
         self._deliver_all()
         self._commits.pay_fresh()
-        if len(self._released) > 0:
-            self._resume_released()
+        self._resume_released()
 
     def _deliver_all(self) -> None:
-        """Consumers first, then dead letters; each may bring work for the other, so until there is none. No recursion."""
+        """Consumers first, then departures; each may bring work for the other, so until there is none. No recursion.
+
+        Or until the turn's budget is used up: the rest comes in the next one.
+        """
         agenda = self.agenda
         agenda.drain_active()
-        while len(agenda.dead_letters) > 0:
-            letters = agenda.dead_letters
-            agenda.dead_letters = []
-            for letter in letters:
-                self.vhosts[letter.entry.queue.vhost_name].dead_letters.deliver(letter)
+        while len(agenda.departing) > 0 and agenda.budget > 0:
+            self._departures.send_off_some()
             agenda.drain_active()
 
     def _resume_released(self) -> None:
@@ -177,11 +223,15 @@ class Broker:
         agenda = self.agenda
         agenda.monotonic_ms = monotonic_ms
         agenda.wall_ms = wall_ms
+        agenda.budget = TURN_BUDGET
         if agenda.wheel.count > 0:
-            agenda.wheel.advance(monotonic_ms)
+            self._fire_timers()
             self._finish()
         self._note_changes()
-        self._caretaker.step()
+        try:
+            self._caretaker.step()
+        except Exception as error:
+            agenda.failed("upkeep", error)
         if monotonic_ms - self._ticked_ms < TICK_MS:
             return
         self._ticked_ms = monotonic_ms
@@ -190,10 +240,20 @@ class Broker:
             for connection in self.connections.values():
                 connection.timeouts_changed()
         for connection in list(self.connections.values()):
-            connection.tick(monotonic_ms)
+            self._tick_connection(connection)
         for vhost in list(self.vhosts.values()):
-            vhost.expire_queues()
+            try:
+                vhost.expire_queues()
+            except Exception as error:
+                agenda.failed(f"the end of unused queues in vhost '{vhost.name}'", error)
         self._finish()
+
+    def _tick_connection(self, connection: Connection) -> None:
+        """What goes wrong with one connection's time ends that connection."""
+        try:
+            connection.tick(self.agenda.monotonic_ms)
+        except Exception as error:
+            connection.fail(error)
 
     @property
     def has_timers(self) -> bool:
@@ -209,7 +269,7 @@ class Broker:
     def seal(self) -> Batch | None:
         """Everything that was logged since the last batch, or None. Only while no batch is being written."""
         self.agenda.log_watermarks()
-        return self._log.seal(self.changes.take())
+        return self._log.seal(self.changes.take(self._log.mark))
 
     def synced(self, mark: i64) -> None:
         """Everything up to `mark` is on disk: confirm, and answer what waited for it."""
@@ -225,9 +285,19 @@ class Broker:
             self.agenda.reads = []
         return reads
 
+    def take_lost(self) -> list[Lost]:
+        """What was given up since: to be listed before the batch that is sealed next."""
+        lost = self.agenda.lost
+        if len(lost) > 0:
+            self.agenda.lost = []
+        return lost
+
     def reads_done(self, reads: list[PageRead]) -> None:
         for read in reads:
-            read.backlog.arrived(read)
+            try:
+                read.backlog.arrived(read)
+            except Exception as error:
+                self.agenda.failed("what was read back", error)
         self._finish()
 
     def begin_checkpoint(self) -> None:
@@ -269,16 +339,17 @@ class Broker:
         """From now on what can leave memory does, respectively need not; long before publishers are stopped."""
         self.agenda.is_memory_short = is_short
 
+    def set_disk_short(self, is_short: bool) -> None:
+        """While it is, every bit of space is given back as soon as it can be, and little is spent on it."""
+        self._reclaim.set_disk_short(is_short)
+
     def block(self, reason: str) -> None:
         """Memory or disk is short: whoever publishes from now on is stopped. Consumers go on."""
-        if self.agenda.alarm_reason == "":
-            self.agenda.notice(f"publishers are stopped: {reason}")
         self.agenda.alarm_reason = reason
 
     def unblock(self) -> None:
         if self.agenda.alarm_reason == "":
             return
-        self.agenda.notice("publishers go on")
         self.agenda.alarm_reason = ""
         for connection in list(self.connections.values()):
             if connection.session is not None:

@@ -16,9 +16,9 @@ from mypy_extensions import i64
 
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.entry import Entry
-from amqpd.queues.moves import move_leaving
+from amqpd.queues.moves import Moving
 from amqpd.queues.queue import Queue
-from amqpd.queues.restart import describe
+from amqpd.queues.restart import Description
 from amqpd.store.checkpoint import Checkpoint, CheckpointBuilder
 from amqpd.store.reclaim import Reclaim
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # About a millisecond of work each.
 DESCRIBED_COUNT_PER_TURN: Final = 20_000
+# To begin with a queue costs as much as so many of its messages.
+QUEUE_COST: Final = 20
 MOVED_BYTES_PER_TURN: Final = 4 << 20
 MOVE_INTERVAL_MS: Final = 1000
 
@@ -54,8 +56,14 @@ class Caretaker:
         self._builder: CheckpointBuilder | None = None
         # Queues that the checkpoint does not know yet, the next one last.
         self._undescribed: list[Queue] = []
+        # Of the queue at hand.
+        self._description: Description | None = None
+        # In the end: what is not in the order of any queue.
+        self._undescribed_entries: list[Entry] = []
+        self._is_unsettled_known = False
         self._is_moving = False
         self._unmoved: list[Queue] = []
+        self._moving: Moving | None = None
         self._moved_ms: i64 = 0
         # Queues that have not been asked to leave memory in this round.
         self._unpaged: list[Queue] = []
@@ -97,23 +105,44 @@ class Caretaker:
         builder = self._builder
         assert builder is not None
         enough = builder.entry_count + count_max
-        while len(self._undescribed) > 0 and builder.entry_count < enough:
-            queue = self._undescribed.pop()
-            if not queue.is_deleted:
-                describe(queue, builder)
-        if len(self._undescribed) > 0:
+        while builder.entry_count < enough:
+            description = self._description
+            if description is None:
+                if len(self._undescribed) == 0:
+                    break
+                queue = self._undescribed.pop()
+                if queue.is_deleted:
+                    continue
+                description = Description(queue, builder)
+                self._description = description
+                enough -= QUEUE_COST
+            if not description.go_on(count_max):
+                return
+            self._description = None
+        if len(self._undescribed) > 0 or not self._describe_unsettled(builder, count_max):
             return
         for vhost in self._vhosts.values():
             vhost.deduplications.describe_to(builder)
-        self._describe_unsettled(builder)
         self._agenda.checkpoint = None
         self._builder = None
         self.finished = builder.finish()
 
-    def _describe_unsettled(self, builder: CheckpointBuilder) -> None:
-        for entry in self._unsettled():
+    def _describe_unsettled(self, builder: CheckpointBuilder, count_max: i64) -> bool:
+        """As they are when all queues are described; True once that was all."""
+        entries = self._undescribed_entries
+        if not self._is_unsettled_known:
+            self._is_unsettled_known = True
+            entries = self._unsettled()
+            self._undescribed_entries = entries
+        while len(entries) > 0 and count_max > 0:
+            entry = entries.pop()
             # Whoever has it may have seen it.
             builder.add(entry.queue.queue_id, entry.message, entry.delivery_count, True)
+            count_max -= 1
+        if len(entries) > 0:
+            return False
+        self._is_unsettled_known = False
+        return True
 
     # Moves
 
@@ -121,13 +150,23 @@ class Caretaker:
         enough = self._agenda.log.position_gathered + self._moved_bytes
         while len(self._unmoved) > 0:
             queue = self._unmoved[len(self._unmoved) - 1]
-            if not queue.is_deleted and not move_leaving(queue, enough):
+            moving = self._moving
+            if moving is None:
+                moving = Moving(queue)
+                self._moving = moving
+            if not moving.go_on(enough, self._described_count):
                 return
+            self._moving = None
             self._unmoved.pop()
         log = self._agenda.log
-        for entry in self._unsettled():
+        entries = self._unsettled()
+        for queue in self._queues():
+            self._add_stored(queue.parked, entries)
+        for entry in entries:
             segment = entry.message.segment
             if segment is not None and segment.is_leaving:
+                if log.position_gathered >= enough:
+                    return
                 entry.message = log.append_move(entry.queue.queue_id, entry.message)
         self._is_moving = False
 
@@ -155,15 +194,18 @@ class Caretaker:
         return [queue for vhost in self._vhosts.values() for queue in vhost.all_queues()]
 
     def _unsettled(self) -> list[Entry]:
-        """What consumers have, or dead letters that nobody took: not in the order of any queue, but held."""
+        """What consumers have, and what queues have beside their order."""
         found: list[Entry] = []
         for connection in self._connections.values():
             for channel in connection.channels.values():
-                for entry in channel.unsettled():
-                    if entry.queue.is_stored and not entry.queue.is_deleted:
-                        found.append(entry)
-        for vhost in self._vhosts.values():
-            for letter in vhost.dead_letters.refused:
-                if letter.entry.queue.is_stored and not letter.entry.queue.is_deleted:
-                    found.append(letter.entry)
+                self._add_stored(channel.unacked.entries(), found)
+        self._add_stored(self._agenda.works.entries(), found)
+        for queue in self._queues():
+            if queue.is_stored:
+                found.extend(queue.held_entries())
         return found
+
+    def _add_stored(self, entries: list[Entry], found: list[Entry]) -> None:
+        for entry in entries:
+            if entry.queue.is_stored and not entry.queue.is_deleted:
+                found.append(entry)

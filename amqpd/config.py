@@ -80,6 +80,9 @@ class Config:
     memory_paging_ratio: float = 0.5
     # Publishers are blocked while less than this is free on the file system of data_dir.
     disk_reserve_bytes: int = 1024 * 1024 * 1024
+    # Allocated in data_dir beforehand, and given up when a write finds no room: acks and checkpoints go there, so that
+    # consumers give space back. At most an eighth of the file system; 0: none.
+    disk_settle_reserve_bytes: int = 64 * 1024 * 1024
     limits: Limits = field(default_factory=Limits)
     # Not refusals: things that the log should mention once it stands.
     warnings: tuple[str, ...] = ()
@@ -192,6 +195,7 @@ SETTINGS: Final[dict[str, Callable[[object], object]]] = {
     "memory_high_watermark": _share,
     "memory_paging_ratio": _share,
     "disk_reserve_bytes": _disk_reserve,
+    "disk_settle_reserve_bytes": _disk_reserve,
 }
 # Other names of the same settings: with a table [definitions] the file has no room for a key of that name.
 ALIASES: Final = {"definitions.path": "definitions"}

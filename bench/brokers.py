@@ -6,6 +6,7 @@ A broker runs in a process group of its own, so that it can be stopped (SIGSTOP)
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -109,6 +110,26 @@ class Broker:
                 process.wait()
         self._process = None
 
+    def load_definitions(self, definitions: dict[str, object]) -> None:
+        """Let it read these while it runs; it may not have finished when this returns."""
+        raise NotImplementedError
+
+    def ending(self) -> str:
+        """How it ended by itself; empty while it runs."""
+        code = None if self._process is None else self._process.poll()
+        if code is None:
+            return ""
+        last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+        return f"({self.name} ended with {code}: {''.join(last)[-200:]})"
+
+    def end(self) -> None:
+        """At once, whatever state it is in; its files are no longer needed."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._process = None
+
     def accepts(self) -> bool:
         """Whether it lets a client log in."""
         try:
@@ -123,18 +144,32 @@ class Amqpd(Broker):
     # Of `amqpd serve`, beside what every benchmark gives it.
     flags: tuple[str, ...] = ()
 
+    def __init__(self, directory: Path, python: str = sys.executable, name: str = "amqpd") -> None:
+        """Of the build that this Python has installed."""
+        self.name = name
+        super().__init__(directory)
+        self._python = python
+        self._definitions = self.directory / "definitions.json"
+        self._definitions.write_text("{}")
+
     def command(self) -> list[str]:
         # -P: the installed, compiled package, never the sources of the directory that this is called from.
-        serve = [sys.executable, "-P", "-m", "amqpd", "serve", "--no-management", "--log-level", "warning"]
-        return [*serve, "--data-dir", str(self.directory / "data"), "--amqp", f"127.0.0.1:{self.port}", *self.flags]
+        serve = [self._python, "-P", "-m", "amqpd", "serve", "--no-management", "--log-level", "warning"]
+        where = ["--data-dir", str(self.directory / "data"), "--amqp", f"127.0.0.1:{self.port}"]
+        return [*serve, *where, "--definitions", str(self._definitions), *self.flags]
+
+    def load_definitions(self, definitions: dict[str, object]) -> None:
+        self._definitions.write_text(json.dumps(definitions))
+        os.kill(self.pid, signal.SIGHUP)
 
     def is_ready(self) -> bool:
         return READY_LINE in self.log.read_text(errors="replace")
 
     def version(self) -> str:
-        import amqpd
-
-        return f"amqpd {amqpd.__version__}, Python {sys.version.split()[0]}"
+        ask = "import sys, amqpd; print(f'amqpd {amqpd.__version__}, Python {sys.version.split()[0]}')"
+        return subprocess.run(
+            [self._python, "-P", "-c", ask], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
 
 class RabbitMQ(Broker):
@@ -160,6 +195,8 @@ class RabbitMQ(Broker):
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_CTL_DIST_PORT_MIN": str(control_port := free_port()),
+            "RABBITMQ_CTL_DIST_PORT_MAX": str(control_port),
             "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
             "RABBITMQ_LOG_BASE": str(home / "log"),
             "RABBITMQ_PID_FILE": str(home / "pid"),
@@ -168,6 +205,16 @@ class RabbitMQ(Broker):
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(home / "none.config"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
         }
+
+    def load_definitions(self, definitions: dict[str, object]) -> None:
+        path = self.directory / "definitions.json"
+        path.write_text(json.dumps(definitions))
+        server = find_rabbitmq()
+        assert server is not None
+        control = [os.path.join(os.path.dirname(server), "rabbitmqctl"), "import_definitions", str(path)]
+        done = subprocess.run(control, env=self.environment(), capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise LoadError(f"rabbitmqctl import_definitions: {(done.stderr or done.stdout).strip()[-300:]}")
 
     def is_ready(self) -> bool:
         return self.accepts()
@@ -180,6 +227,13 @@ class RabbitMQ(Broker):
 
     def stop(self) -> None:
         super().stop()
+        self._end_port_mapper()
+
+    def end(self) -> None:
+        super().end()
+        self._end_port_mapper()
+
+    def _end_port_mapper(self) -> None:
         # Erlang's port mapper stays behind; this one served only this node.
         epmd = shutil.which("epmd") or "/usr/lib/erlang/bin/epmd"
         if os.path.exists(epmd):

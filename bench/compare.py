@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from against import BEFORE, NOW, Rounds, against_table, cost_us, paired
 from brokers import Amqpd, Broker, RabbitMQ, find_rabbitmq
 from loads import Figure, Load, Step, loads, value_of
 from page import Row, machine, markdown_table, median_rows, terminal_table, write_between
@@ -36,6 +37,7 @@ def parser(program: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="of one timed run (10)")
     parser.add_argument("--loads", default="", metavar="LETTERS", help="only these, such as abg")
     parser.add_argument("--only", choices=("amqpd", "RabbitMQ"), help="only this broker")
+    parser.add_argument("--against", default="", metavar="PYTHON", help="also the amqpd that this Python has installed")
     parser.add_argument(
         "--with", dest="generator", default="", metavar="PATH", help="drive the load with this amqpload"
     )
@@ -62,7 +64,9 @@ class Comparison:
         # What the figures depend on.
         self.facts: dict[str, str] = {}
         # (broker, figure) -> one value for each round; None where the run failed.
-        self.values: dict[tuple[str, str], list[float | None]] = {}
+        self.values: Rounds = {}
+        # The same, microseconds of the broker's CPU for a message.
+        self.costs: Rounds = {}
         self.results: list[dict[str, object]] = []
 
     @property
@@ -75,7 +79,8 @@ class Comparison:
 
     @property
     def names(self) -> list[str]:
-        return [broker.name for broker in self._brokers]
+        """What the table is about; another build of amqpd has a table of its own."""
+        return [broker.name for broker in self._brokers if broker.name != BEFORE]
 
     @property
     def medians(self) -> list[Row]:
@@ -88,7 +93,9 @@ class Comparison:
         directory = Path(tempfile.mkdtemp(prefix="amqpd-bench-", dir=arguments.dir))
         try:
             if arguments.only != "RabbitMQ":
-                self._brokers.append(Amqpd(directory))
+                self._brokers.append(Amqpd(directory, name=NOW))
+            if arguments.against:
+                self._brokers.append(Amqpd(directory, arguments.against, BEFORE))
             if arguments.only != "amqpd" and find_rabbitmq() is not None:
                 self._brokers.append(RabbitMQ(directory))
             if not self._brokers:
@@ -142,9 +149,10 @@ class Comparison:
         for figure in step.figures:
             value = None if problem else value_of(result, figure)
             self.values.setdefault((broker.name, figure.name), []).append(value)
+            self.costs.setdefault((broker.name, figure.name), []).append(None if problem else cost_us(result))
             shown = problem or (f"{value:,.3f}" if figure.is_latency else f"{value:,.0f}")
             self.console.print(
-                f"round {round_number + 1}  {figure.name:<3} {broker.name:<9} {shown} {'' if problem else figure.unit}",
+                f"round {round_number + 1}  {figure.name:<3} {broker.name:<12} {shown} {'' if problem else figure.unit}",
                 markup=False,
                 highlight=False,
             )
@@ -193,6 +201,7 @@ def main() -> int:
         return 1
     names, rows = comparison.names, comparison.medians
     console.print(terminal_table(rows, names))
+    is_as_good = show_against(comparison)
     if arguments.json:
         write_json(Path(arguments.json), comparison)
     if arguments.write:
@@ -200,7 +209,16 @@ def main() -> int:
         write_between(PAGE, "table", f"{described(comparison.facts)}\n\n{rounds}\n\n{markdown_table(rows, names)}")
     if any(None in row.medians.values() for row in rows):
         return 1
-    return 1 if arguments.check and any(row.keeps_floor is False for row in rows) else 0
+    return 1 if arguments.check and not (is_as_good and all(row.keeps_floor is not False for row in rows)) else 0
+
+
+def show_against(comparison: Comparison) -> bool:
+    """The table of two builds, if there are two; whether the new one is as good."""
+    if not any(name == BEFORE for name, _ in comparison.values):
+        return True
+    pairs = paired(comparison.figures, comparison.values, comparison.costs)
+    comparison.console.print(against_table(pairs))
+    return all(pair.is_as_good is not False for pair in pairs)
 
 
 def described(facts: dict[str, str]) -> str:

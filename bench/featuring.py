@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from brokers import Broker
-from compare import PAGE, Comparison, described, parsed, parser, write_json
+from compare import PAGE, Comparison, described, parsed, parser, show_against, write_json
 from dead_lettering import run_dead_lettering
 from loads import CONFIRMED, Load, Step, one, rate
 from page import Row, show, write_between
@@ -92,6 +92,7 @@ def main() -> int:
         style = {True: "green", False: "red", None: None}[keeps_promise(rows, row)]
         table.add_row(*cells(rows, row, names), style=style)
     console.print(table)
+    is_as_good = show_against(comparison)
     if arguments.json:
         write_json(Path(arguments.json), comparison)
     if arguments.write:
@@ -102,4 +103,5 @@ def main() -> int:
         write_between(PAGE, "features", f"{described(comparison.facts)}\n\n{rounds}\n\n{text}")
     if any(None in row.medians.values() for row in rows):
         return 1
-    return 1 if arguments.check and any(keeps_promise(rows, row) is False for row in rows) else 0
+    is_kept = is_as_good and all(keeps_promise(rows, row) is not False for row in rows)
+    return 1 if arguments.check and not is_kept else 0

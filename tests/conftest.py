@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 EXPECT_COMPILED = os.environ.get("AMQPD_EXPECT_COMPILED", "0") == "1"
 EXAMPLES = int(os.environ.get("AMQPD_FUZZ_EXAMPLES", "0"))
+# Every data directory that a test leaves behind would keep 64 MiB.
+os.environ.setdefault("AMQPD_DISK_SETTLE_RESERVE_BYTES", str(8 << 20))
 
 
 def _without_root() -> list[str]:
@@ -63,4 +66,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"amqpd: {'compiled, installed' if EXPECT_COMPILED else 'interpreted, from the source tree'}"
+    core = "compiled, installed" if EXPECT_COMPILED else "interpreted, from the source tree"
+    return f"amqpd: {core}; pamqp {version('pamqp')}"

@@ -10,6 +10,7 @@
         ResourceFault          506   NotAllowed     530   NotImplementedFault 540
         InternalFault          541
     Corrupt                  the disk's fault: what was read is not what was written
+    UnknownFormat            nobody's: another version of amqpd wrote it
 
 A failed `assert` is our own bug and has no class here. Codes and names: AMQP 0-9-1 1.2 and behaviour of RabbitMQ.
 """
@@ -166,3 +167,7 @@ class Corrupt(Exception):
         self.path = path
         self.offset = offset
         self.why = why
+
+
+class UnknownFormat(Exception):
+    """Bytes on disk are what was written, and another version of amqpd wrote them."""

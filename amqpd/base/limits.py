@@ -22,10 +22,13 @@ CHANNEL_NUMBER_MAX: Final = 65_535
 
 CONSUMER_TIMEOUT_ACTIONS: Final = ("return", "close")
 ALARM_ACTIONS: Final = ("block", "nack")
+PASSIVE_DECLARE_PERMISSIONS: Final = ("none", "any")
+
 # Values that are one of a few words.
 CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "consumer_timeout_action": CONSUMER_TIMEOUT_ACTIONS,
     "alarm_action": ALARM_ACTIONS,
+    "passive_declare_permissions": PASSIVE_DECLARE_PERMISSIONS,
 }
 
 COUNT_MAX: Final = 1_000_000_000
@@ -60,13 +63,34 @@ class Limits:
     loopback_users: tuple[str, ...] = ("guest",)
     # In these vhosts ("*" is all) a redeclare of a queue with other arguments is accepted, and the queue stays as it is.
     redeclare_keep: tuple[str, ...] = ()
+    # What a passive declare needs: "none", as RabbitMQ until 4.2, or "any" of configure, write and read on what is asked for.
+    passive_declare_permissions: str = "none"
 
     # The connection, before and after login.
     connections_max: int = 10_000
-    connections_unauthenticated_max: int = 512
-    connections_unauthenticated_per_host_max: int = 256
     connections_per_host_max: int = 10_000
+    # Whoever has not logged in. Beyond it the one that has been silent for longest goes, for the newest to come.
+    connections_unauthenticated_max: int = 4096
+    # Beyond it that is one of the same host.
+    connections_unauthenticated_per_host_max: int = 2048
+    # Handshakes (TLS, AMQP) at once. Who speaks meanwhile waits at the door, hosts in turns.
+    handshakes_max: int = 1024
+    handshakes_per_host_max: int = 512
+    # While somebody waits at the door, a handshake without a step for this long goes.
+    handshake_stalled_ms: int = 5_000
+    # From accept to connection.open, without the time that we let it wait.
     handshake_timeout_ms: int = 10_000
+    # Wrong logins: so many of one user from one address, or of one address, cost nothing; what comes after them waits, a bit
+    # longer each time. They are forgotten when there was none for the window.
+    login_failures_per_user_max: int = 5
+    login_failures_per_host_max: int = 10
+    login_window_ms: int = 60_000
+    # From then on passwords from one address are looked at one after the other, at this distance.
+    login_interval_ms: int = 250
+    # Who would have to wait for longer is refused.
+    login_wait_ms_max: int = 30_000
+    # Addresses, and users of an address, of which wrong and right logins are remembered.
+    login_suspects_max: int = 10_000
     frame_max: int = 131_072
     frame_max_min: int = FRAME_MIN_SIZE
     frame_bytes_before_tune_max: int = 8192
@@ -80,11 +104,13 @@ class Limits:
 
     # Content.
     message_bytes_max: int = 128 * MIB
-    # Messages of one connection whose content has not fully arrived.
+    # Messages of one connection whose content has not fully arrived, in the memory that they take.
     partial_bytes_max: int = 256 * MIB
 
     # One channel.
     consumers_per_channel_max: int = 1024
+    # Of all channels of a connection.
+    consumers_per_connection_max: int = 16_384
     # How long a delivery may stay unacked where neither its consumer nor its queue says; 0: as long as its channel lives.
     consumer_timeout_ms: int = 0
     # And then: "return" gives just that delivery back to its queue, "close" closes the channel, as RabbitMQ does.
@@ -112,7 +138,10 @@ class Limits:
     topic_words_max: int = 128
     headers_arguments_max: int = 64
     extra_routing_keys_max: int = 128
+    # Routes that a vhost remembers, and those that the channels of one connection do; beyond it they are found anew.
     route_cache_entries_max: int = 65_536
+    route_cache_bytes_max: int = 64 * MIB
+    routes_per_connection_bytes_max: int = 8 * MIB
 
     # The log.
     segment_bytes: int = 64 * MIB

@@ -22,7 +22,6 @@ from amqpd.base.errors import (
     FrameError,
     NotImplementedFault,
     PreconditionFailed,
-    ResourceFault,
     SyntaxFault,
     UnexpectedFrame,
 )
@@ -30,25 +29,24 @@ from amqpd.base.message import Message
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.consumer import ChannelConsumer
 from amqpd.channels.leases import Leases
+from amqpd.channels.partial import Partial
 from amqpd.channels.publishing import Inspected, header_to_keep, inspect
 from amqpd.channels.session import Session
-from amqpd.channels.tx import ACK, REJECT, REQUEUE, HeldPublish, HeldSettle, Transaction
+from amqpd.channels.settling import ACK, GIVE_BACK, REJECT, REQUEUE, settle_all
+from amqpd.channels.tx import HeldPublish, HeldSettle, Transaction
 from amqpd.channels.unacked import Unacked
 from amqpd.queues.back_off import FAILED, RETURNED
 from amqpd.queues.consumers import Consumer, SharedCredit
-from amqpd.queues.dead_letter import MAXLEN
-from amqpd.queues.dedup_id import check_dedup_id
-from amqpd.queues.delay import check_delay
 from amqpd.queues.entry import Entry
 from amqpd.queues.overflow import REJECT_PUBLISH_DLX
 from amqpd.queues.queue import Queue
-from amqpd.vhosts.deduplication import note_all, unseen
+from amqpd.vhosts.publish import first_time, put
 from amqpd.vhosts.routing import Route, find_route, split_route_key
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.frames import BASIC_ACK, BASIC_PUBLISH
 from amqpd.wire.hot_methods import send_basic_return
 from amqpd.wire.methods import encode_method, new_method
-from amqpd.wire.properties import NEEDS_A_LOOK, check_header, is_persistent, peek, read_delivery_mode
+from amqpd.wire.properties import NEEDS_A_LOOK, check_header, peek, read_delivery_mode
 
 CONTENT_NONE: Final = 0
 CONTENT_HEADER: Final = 1
@@ -59,6 +57,8 @@ IMMEDIATE: Final = 2
 
 # A channel that uses more routing keys than this forgets its routes and asks the vhost again.
 ROUTES_MAX: Final = 4096
+# A longer header is counted with unfinished content.
+SHORT_HEADER_BYTES: Final = 4096
 
 
 @final
@@ -74,6 +74,7 @@ class Channel:
         self.next_delivery_tag: i64 = 1
         self.unacked = Unacked()
         self.leases = Leases(session, self.unacked)
+        # Whose turn is next stands first.
         self.consumers: dict[str, ChannelConsumer] = {}
         self.shared_credit = SharedCredit()
         self.global_prefetch_count: i64 = 0
@@ -94,11 +95,13 @@ class Channel:
         self._route: Route | None = None
         # Routes that this channel may use: found, and permission checked, before. A stale one is looked for again.
         self._routes: dict[bytes, Route] = {}
+        self._route_bytes: i64 = 0
         self._flags: i64 = 0
         self._header = b""
         self._body_left: i64 = 0
-        self._bodies: list[bytes] = []
-        self._partial_bytes: i64 = 0
+        # The body as far as it has come, if it takes several frames.
+        self._partial: Partial | None = None
+        self._counted_header_bytes: i64 = 0
 
     # Content, as frames bring it
 
@@ -128,6 +131,9 @@ class Channel:
             self._route_key = route_key
             self._route = self._routes.get(route_key)
         self._content = CONTENT_HEADER
+        if self._agenda.alarm_reason != "" and not self._is_refused_under_alarm():
+            # As in RabbitMQ the message that is begun waits too.
+            self.session.block()
 
     def on_content_header(self, data: bytes, at: i64, end: i64) -> None:
         if self._content != CONTENT_HEADER:
@@ -143,6 +149,8 @@ class Channel:
             limit = int(self._message_bytes_max)
             raise PreconditionFailed(f"message size {shown} is larger than configured max size {limit}")
         self._header = header
+        if len(header) > SHORT_HEADER_BYTES or self._counted_header_bytes > 0:
+            self._count_header(len(header))
         if size == 0:
             self._complete(b"")
             return
@@ -157,30 +165,58 @@ class Channel:
         if left < 0:
             raise FrameError("content body is larger than its header said", True)
         self._body_left = left
-        if left == 0:
-            if len(self._bodies) == 0:
-                self._complete(data[at:end])
-            else:
-                self._bodies.append(data[at:end])
-                body = b"".join(self._bodies)
-                self._drop_partial()
-                self._complete(body)
+        partial = self._partial
+        if left > 0:
+            self._gather(data[at:end])
+        elif partial is None:
+            self._complete(data[at:end])
         else:
-            self._bodies.append(data[at:end])
-            self._count_partial(end - at)
+            self._partial = None
+            body = partial.take(data[at:end])
+            if partial.is_refused:
+                self._refuse()
+            else:
+                self._complete(body)
 
-    def _count_partial(self, size: i64) -> None:
-        """Many channels, each with a big message that never ends, must not fill the memory."""
-        session = self.session
-        self._partial_bytes += size
-        session.partial_bytes += size
-        if session.partial_bytes > session.limits.partial_bytes_max:
-            raise ResourceFault(f"more than {session.limits.partial_bytes_max} bytes of unfinished messages")
+    def _gather(self, piece: bytes) -> None:
+        """One of several body frames. An empty one says nothing, and costs nothing."""
+        if len(piece) == 0:
+            return
+        partial = self._partial
+        if partial is None:
+            route = self._route
+            if route is None or route.is_stale:
+                # Before anything is kept for somebody who may not publish it.
+                self._check_publish()
+            partial = Partial(self.session)
+            self._partial = partial
+        if self._agenda.alarm_reason != "":
+            if self._is_refused_under_alarm():
+                partial.refuse()
+            else:
+                self.session.block()
+        partial.add(piece)
+
+    def _refuse(self) -> None:
+        self._content = CONTENT_NONE
+        confirms = self.confirms
+        assert confirms is not None
+        confirms.refused()
+
+    def _count_header(self, size: i64) -> None:
+        """A channel keeps its last header, so it counts until the next one comes."""
+        counted: i64 = size if size > SHORT_HEADER_BYTES else 0
+        more = counted - self._counted_header_bytes
+        self._counted_header_bytes = counted
+        self.session.count_partial(more)
 
     def _drop_partial(self) -> None:
-        self._bodies = []
-        self.session.partial_bytes -= self._partial_bytes
-        self._partial_bytes = 0
+        partial = self._partial
+        if partial is not None:
+            self._partial = None
+            partial.drop()
+        self._header = b""
+        self._count_header(0)
 
     # Publish
 
@@ -199,78 +235,55 @@ class Channel:
             route = self._find_route(None, [])
         elif not route.by_key_only:
             route = self._find_route(None, [])
-        self._publish(route, self._route_key, header, body, -1, (self._flags & MANDATORY) != 0, 0)
+        self._publish(route, self._route_key, header, body, -1, (self._flags & MANDATORY) != 0)
 
     def _publish(
-        self, route: Route, route_key: bytes, header: bytes, body: bytes, ttl_ms: i64, mandatory: bool, mark: i64
+        self, route: Route, route_key: bytes, header: bytes, body: bytes, ttl_ms: i64, mandatory: bool
     ) -> bool:
-        """Into every queue of the route, and into the log once if it must survive. False if some queue refused.
-
-        The confirm waits for the message itself, and for `mark`.
-        """
+        """Into every queue of the route, and a confirm for it. False if none has it, and the publisher is told so."""
         log = self._log
-        if self._agenda.alarm_reason != "" and self._is_nacked_by_alarm():
+        agenda = self._agenda
+        if agenda.alarm_reason != "" and self._is_refused_under_alarm():
+            self._refuse()
             return False
         message = Message(log.next_message_id(), route_key, header, body)
         message.ttl_ms = ttl_ms
-        if route.may_be_refused and self._is_refused(route, message):
+        mark = put(route, message, agenda)
+        if mark < 0:
+            self._refused(route, message)
             return False
-        if len(route.stored_ids) > 0 and is_persistent(header):
-            log.append_message(message, route.stored_ids, self._agenda.wall_ms)
-            mark = log.mark
-            if log.pending_bytes > self._log_pending_bytes_max:
-                # The disk can't follow: this publisher waits for it, or memory would fill.
-                self.session.hold_until(mark)
-        queue = route.only
-        if queue is not None:
-            queue.publish(message)
-        else:
-            queues = route.queues
-            if len(queues) == 0:
-                if mandatory:
-                    send_basic_return(self.outbox, self.number, 312, b"NO_ROUTE", route_key, header, body)
-            else:
-                for each in queues:
-                    each.publish(message)
+        if mark > 0 and log.pending_bytes > self._log_pending_bytes_max:
+            # The disk can't follow: this publisher waits for it, or memory would fill.
+            self.session.hold_until(mark)
+        if mandatory and route.only is None and len(route.queues) == 0 and not route.is_duplicate:
+            if self.confirms is not None:
+                self.confirms.returning()
+            send_basic_return(self.outbox, self.number, 312, b"NO_ROUTE", route_key, header, body)
+            if not self.outbox.is_open:
+                self.session.hold_for_peer()
         confirms = self.confirms
         if confirms is not None:
             confirms.published(mark)
-        if self._agenda.alarm_reason != "":
-            self.session.block()
+        if agenda.budget <= 0:
+            self.session.rest()
         return True
 
-    def publish_inspected(self, route: Route, route_key: bytes, body: bytes, seen: Inspected, mandatory: bool) -> None:
+    def publish_inspected(self, route: Route, route_key: bytes, body: bytes, seen: Inspected, mandatory: bool) -> bool:
+        """As `_publish`, for what had to be looked at. Raises PreconditionFailed for a dedup id that is none."""
         header = header_to_keep(seen, route)
-        if not route.deduplicates:
-            self._publish(route, route_key, header, body, seen.ttl_ms, mandatory, 0)
-            return
-        route = unseen(route, seen.headers)
-        mark: i64 = 0
-        if route.is_duplicate:
-            # The confirm is a promise for the first one too, which may be on its way to the disk.
-            mark = self._log.gathered_mark
-            mandatory = False
-        if self._publish(route, route_key, header, body, seen.ttl_ms, mandatory, mark):
-            note_all(route, header)
+        return self._publish(first_time(route, seen.headers), route_key, header, body, seen.ttl_ms, mandatory)
 
-    def _is_nacked_by_alarm(self) -> bool:
-        """Memory or disk is short, and who waits for a confirm need not wait until it is not."""
-        if self.confirms is None or self.session.limits.alarm_action != "nack":
-            return False
-        self.confirms.refused()
-        return True
+    def _is_refused_under_alarm(self) -> bool:
+        """Memory or disk is short: who waits for a confirm need not wait until it is not."""
+        return self.confirms is not None and self.session.limits.alarm_action == "nack"
 
-    def _is_refused(self, route: Route, message: Message) -> bool:
-        """Some queue is full and says so: then none keeps the message, and the publisher is told by basic.nack."""
-        refusing = [queue for queue in route.queues if queue.refuses(len(message.body))]
-        if len(refusing) == 0:
-            return False
-        for queue in refusing:
-            if queue.options.overflow == REJECT_PUBLISH_DLX and queue.options.dead_letter_exchange is not None:
-                self.session.vhost.dead_letters.publish(queue, message, MAXLEN, None)
+    def _refused(self, route: Route, message: Message) -> None:
+        """Some queue is full and says so: the publisher is told by basic.nack."""
+        for queue in route.queues:
+            if queue.options.overflow == REJECT_PUBLISH_DLX and queue.refuses(len(message.body)):
+                self.session.vhost.dead_letters.send_refused(queue, message)
         if self.confirms is not None:
             self.confirms.refused()
-        return True
 
     def _publish_with_care(self, header: bytes, body: bytes) -> None:
         """Whatever has a property that the broker acts on, and everything inside a transaction."""
@@ -286,8 +299,6 @@ class Channel:
             return
         if len(seen.extra_routing_keys) > 0 or route is None or route.is_stale or not route.by_key_only:
             route = self._find_route(seen.headers, seen.extra_routing_keys)
-        if route.deduplicates:
-            check_dedup_id(seen.headers)
         self.publish_inspected(route, self._route_key, body, seen, mandatory)
 
     def _find_route(self, headers: FieldTable | None, extra_routing_keys: list[str]) -> Route:
@@ -295,20 +306,43 @@ class Channel:
         route_key = self._route_key
         vhost = self.session.vhost
         is_own = len(extra_routing_keys) > 0
-        route = None if is_own else vhost.routes.get(route_key)
+        known = None if is_own else vhost.routes.get(route_key)
+        route = known
         if route is None or not route.by_key_only:
             exchange_name, routing_key = split_route_key(route_key)
             route = find_route(vhost, exchange_name, [routing_key, *extra_routing_keys], headers, self._header)
-            if route.is_delayed:
-                check_delay(headers)
-            if not is_own:
-                vhost.routes.put(route_key, route)
-        if not is_own:
-            self._route = route
-            if len(self._routes) >= ROUTES_MAX:
-                self._routes.clear()
-            self._routes[route_key] = route
+        if is_own:
+            return route
+        if known is None:
+            vhost.routes.put(route_key, route)
+            known = route
+        # All channels remember the one in the vhost's cache, which becomes stale with it: where headers have a say it
+        # stands for no more than that this channel may publish by this key.
+        if known is not self._route:
+            self._route = known
+            self._remember(route_key, known)
         return route
+
+    def _remember(self, route_key: bytes, route: Route) -> None:
+        session = self.session
+        old = self._routes.get(route_key)
+        if old is not None:
+            self._count_routes(-old.size_bytes)
+        elif len(self._routes) >= ROUTES_MAX:
+            self._forget_routes()
+        if session.route_bytes + route.size_bytes > session.limits.routes_per_connection_bytes_max:
+            self._forget_routes()
+        else:
+            self._routes[route_key] = route
+            self._count_routes(route.size_bytes)
+
+    def _count_routes(self, size_bytes: i64) -> None:
+        self._route_bytes += size_bytes
+        self.session.route_bytes += size_bytes
+
+    def _forget_routes(self) -> None:
+        self._routes.clear()
+        self._count_routes(-self._route_bytes)
 
     def _check_publish(self) -> None:
         session = self.session
@@ -330,9 +364,7 @@ class Channel:
             self._hold_settles(delivery_tag, multiple, ACK)
             return
         if multiple:
-            for entry in self._take(delivery_tag, multiple):
-                self.give_credit_back(entry)
-                entry.queue.settle(entry)
+            settle_all(self, self._take(delivery_tag, multiple), ACK)
             return
         taken = self.unacked.take(delivery_tag)
         if taken is None:
@@ -347,8 +379,7 @@ class Channel:
         if self.transaction is not None:
             self._hold_settles(delivery_tag, multiple, REQUEUE if requeue else REJECT)
             return
-        for entry in self._take(delivery_tag, multiple):
-            self.reject(entry, requeue)
+        settle_all(self, self._take(delivery_tag, multiple), REQUEUE if requeue else REJECT)
 
     def reject(self, entry: Entry, requeue: bool) -> None:
         self.give_credit_back(entry)
@@ -391,7 +422,7 @@ class Channel:
 
     def _check_late(self, delivery_tag: i64) -> None:
         """What is not unacked may not be settled; unless its consumer timeout has taken it away, then that is ignored."""
-        if not self.leases.is_late(delivery_tag):
+        if not self.leases.take_late(delivery_tag):
             raise unknown_tag(delivery_tag)
 
     def give_credit_back(self, entry: Entry) -> None:
@@ -400,6 +431,8 @@ class Channel:
             entry.consumer = None
             consumer.unacked_count -= 1
             consumer.credit += 1
+            if consumer.is_hung:
+                consumer.queue.consumers.settled(consumer)
             shared = consumer.shared
             shared.remaining += 1
             if shared.remaining == 1:
@@ -408,9 +441,22 @@ class Channel:
                 consumer.queue.wake()
 
     def wake_queues(self) -> None:
-        """Any consumer of this channel may take messages again."""
+        """Any consumer of this channel may take messages again; who has taken longest ago comes first."""
         for consumer in self.consumers.values():
             consumer.queue.wake()
+
+    def comes_last(self, consumer: ChannelConsumer) -> None:
+        """It took the last of what all consumers share: the others come first when there is more."""
+        found = self.consumers.pop(consumer.consumer_tag, None)
+        if found is not None:
+            self.consumers[consumer.consumer_tag] = found
+        self.outbox.filled_by = self.number
+
+    def rotate(self) -> None:
+        """Whoever comes first comes last."""
+        for consumer in self.consumers.values():
+            self.comes_last(consumer)
+            return
 
     def timeouts_changed(self) -> None:
         """Policies have changed the consumer timeout of some queue."""
@@ -421,44 +467,36 @@ class Channel:
     # Transactions
 
     def _hold_settles(self, delivery_tag: i64, multiple: bool, verdict: i64) -> None:
+        """AMQP 0-9-1 tx: acknowledgements take effect at the commit; until then what they are about stays unacked."""
         transaction = self.transaction
         assert transaction is not None
         unacked = self.unacked
-        if not multiple:
-            tags = [int(delivery_tag)]
-        else:
-            if delivery_tag != 0:
-                self._check_tag(delivery_tag)
-            tags = unacked.tags_through(delivery_tag if delivery_tag != 0 else self.next_delivery_tag)
-        for tag in tags:
-            entry = unacked.take(tag)
-            if entry is None:
-                self._check_late(tag)
-            else:
-                transaction.hold_settle(HeldSettle(tag, entry, verdict))
-
-    def rollback(self) -> None:
-        transaction = self.transaction
-        assert transaction is not None
-        settles = transaction.settles
-        transaction.clear()
-        for settle in settles:
-            self.unacked.put_back(settle.delivery_tag, settle.entry)
-            # Its lease may have been come across meanwhile, and taken for done.
-            self.leases.begin_for(settle.delivery_tag, settle.entry)
-
-    def unsettled(self) -> list[Entry]:
-        """Every message that this channel has and some queue still counts as unacked."""
-        found = self.unacked.entries()
-        if self.transaction is not None:
-            found.extend([settle.entry for settle in self.transaction.settles])
-        return found
+        if delivery_tag != 0 or not multiple:
+            entry = unacked.find(delivery_tag)
+            if entry is None or entry.is_held:
+                self._check_late(delivery_tag)
+                return
+            if not multiple:
+                transaction.hold_settle(HeldSettle(delivery_tag, entry, verdict))
+                return
+        for tag, entry in unacked.free_through(delivery_tag if delivery_tag != 0 else unacked.last_tag()):
+            transaction.hold_settle(HeldSettle(tag, entry, verdict))
 
     # Consumers
 
+    def keep_consumer(self, consumer: ChannelConsumer) -> None:
+        self.consumers[consumer.consumer_tag] = consumer
+        self.session.consumer_count += 1
+
+    def forget_consumer(self, consumer_tag: str) -> ChannelConsumer | None:
+        consumer = self.consumers.pop(consumer_tag, None)
+        if consumer is not None:
+            self.session.consumer_count -= 1
+        return consumer
+
     def consumer_cancelled(self, consumer: Consumer) -> None:
         """The queue went away under a consumer. RabbitMQ tells those clients that announced consumer_cancel_notify."""
-        self.consumers.pop(consumer.consumer_tag, None)
+        self.forget_consumer(consumer.consumer_tag)
         if self.session.wants_cancel_notify and not self.is_closing:
             cancel = new_method(commands.Basic.Cancel, consumer_tag=consumer.consumer_tag, nowait=True)
             session = self.session
@@ -470,6 +508,7 @@ class Channel:
     def cancel_consumers(self) -> None:
         """First step of an end: nobody of this channel gets anything any more."""
         consumers = list(self.consumers.values())
+        self.session.consumer_count -= len(consumers)
         self.consumers.clear()
         for consumer in consumers:
             queue = consumer.queue
@@ -483,14 +522,15 @@ class Channel:
     def release(self) -> None:
         """Second step: everything unacked goes back to its place, and nothing more is confirmed."""
         if self.transaction is not None:
-            self.rollback()
+            self.transaction.clear()
             self.transaction = None
-        for entry in self.unacked.take_all():
-            self.give_back(entry)
+        settle_all(self, self.unacked.take_all(), GIVE_BACK)
         if self.confirms is not None:
             self.confirms.is_closed = True
         self._drop_partial()
         self._content = CONTENT_NONE
+        self._forget_routes()
+        self.leases.forget_late()
 
     def close(self) -> None:
         self.cancel_consumers()

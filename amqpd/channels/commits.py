@@ -9,6 +9,8 @@ from typing import final
 
 from mypy_extensions import i64
 
+from amqpd.queues.agenda import Agenda
+
 
 class CommitWaiter:
     """Something that owes its client an answer once a mark is committed."""
@@ -23,7 +25,8 @@ class CommitWaiter:
 
 @final
 class Commits:
-    def __init__(self, mark: i64) -> None:
+    def __init__(self, mark: i64, agenda: Agenda) -> None:
+        self._agenda = agenda
         # The newest mark that the disk has reported.
         self.mark = mark
         self._waiting: list[CommitWaiter] = []
@@ -42,10 +45,7 @@ class Commits:
         fresh = self._fresh
         self._fresh = []
         for waiter in fresh:
-            if waiter.committed(self.mark):
-                self._waiting.append(waiter)
-            else:
-                waiter.is_waiting = False
+            self._pay(waiter)
 
     def committed(self, mark: i64) -> None:
         """The disk has everything up to `mark`."""
@@ -54,7 +54,14 @@ class Commits:
         waiting = self._waiting
         self._waiting = []
         for waiter in waiting:
-            if waiter.committed(mark):
+            self._pay(waiter)
+
+    def _pay(self, waiter: CommitWaiter) -> None:
+        try:
+            if waiter.committed(self.mark):
                 self._waiting.append(waiter)
-            else:
-                waiter.is_waiting = False
+                return
+        except Exception as error:
+            # One that can't be answered keeps no other waiting.
+            self._agenda.failed("what waited for the disk", error)
+        waiter.is_waiting = False

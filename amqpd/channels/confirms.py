@@ -1,7 +1,8 @@
 """Publisher confirms of one channel.
 
 Owns: publishes not yet confirmed, in publish order. Does not own durability: it waits on commit marks.
-Invariant: sequences are paid strictly in order, so `multiple` is always legal.
+Invariant: sequences are paid strictly in order, so `multiple` is always legal. A publish that is refused or returned has an
+answer of its own: RabbitMQ merges neither, and there are clients that count.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class Confirms(CommitWaiter):
         self._mark: i64 = 0
         self._older_marks: list[int] = []
         self._older_ends: list[int] = []
-        # Sequences that some queue refused, in publish order.
-        self._refused: list[int] = []
+        # Sequences that are answered alone, in publish order: by an ack if above zero, else by a nack.
+        self._alone: list[int] = []
         self.is_closed = False
 
     def published(self, mark: i64) -> None:
@@ -46,12 +47,21 @@ class Confirms(CommitWaiter):
     def refused(self) -> None:
         """Owe one basic.nack: a queue would not have the message, so none has it."""
         self.published(0)
-        self._refused.append(self._sequence)
+        self._alone.append(-self._sequence)
+
+    def returning(self) -> None:
+        """The next publish goes back by basic.return: what may be paid before it is paid now."""
+        self._pay_through(self._commits.mark)
+        self._alone.append(self._sequence + 1)
 
     def committed(self, mark: i64) -> bool:
         # One ack pays for the whole run: batching emerges while the disk syncs.
         if self.is_closed:
             return False
+        self._pay_through(mark)
+        return self._paid < self._sequence
+
+    def _pay_through(self, mark: i64) -> None:
         payable = self._paid
         older = self._older_marks
         done = 0
@@ -65,16 +75,24 @@ class Confirms(CommitWaiter):
             payable = self._sequence
         if payable > self._paid:
             self._pay(payable)
-        return self._paid < self._sequence
 
     def _pay(self, through: i64) -> None:
-        refused = self._refused
-        while len(refused) > 0 and refused[0] <= through:
-            sequence: i64 = refused.pop(0)
-            if sequence - 1 > self._paid:
-                send_basic_ack(self._outbox, self._channel_number, sequence - 1, sequence - 2 > self._paid)
-            send_basic_nack(self._outbox, self._channel_number, sequence, False)
+        alone = self._alone
+        done = 0
+        while done < len(alone) and abs(alone[done]) <= through:
+            sequence: i64 = abs(alone[done])
+            self._pay_run(sequence - 1)
+            if alone[done] < 0:
+                send_basic_nack(self._outbox, self._channel_number, sequence, False)
+            else:
+                send_basic_ack(self._outbox, self._channel_number, sequence, False)
             self._paid = sequence
+            done += 1
+        if done > 0:
+            del alone[:done]
+        self._pay_run(through)
+
+    def _pay_run(self, through: i64) -> None:
         if through > self._paid:
             send_basic_ack(self._outbox, self._channel_number, through, through - 1 > self._paid)
             self._paid = through

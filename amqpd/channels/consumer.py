@@ -47,21 +47,25 @@ class ChannelConsumer(Consumer):
             message.header,
             message.body,
         )
+        if not self.outbox.is_open:
+            self.took_last()
 
     def deliver(self, entry: Entry) -> None:
         channel = self._channel
+        message = entry.message
+        # What may go wrong first: then nothing has happened yet.
+        header = message.header
+        if entry.delivery_count > 0 and entry.queue.options.tells_delivery_count:
+            header = with_delivery_count(header, entry.delivery_count)
         delivery_tag = channel.next_delivery_tag
         channel.next_delivery_tag = delivery_tag + 1
         self.credit -= 1
-        self.shared.remaining -= 1
+        shared = self.shared
+        shared.remaining -= 1
         self.unacked_count += 1
         channel.unacked.add(delivery_tag, entry)
         if self._lease_ms > 0:
             channel.leases.begin(delivery_tag, self._lease_ms)
-        message = entry.message
-        header = message.header
-        if entry.delivery_count > 0 and entry.queue.options.tells_delivery_count:
-            header = with_delivery_count(header, entry.delivery_count)
         send_basic_deliver(
             self.outbox,
             channel.number,
@@ -72,6 +76,11 @@ class ChannelConsumer(Consumer):
             header,
             message.body,
         )
+        if shared.remaining == 0 or not self.outbox.is_open:
+            self.took_last()
+
+    def took_last(self) -> None:
+        self._channel.comes_last(self)
 
     def cancel(self) -> None:
         self._channel.consumer_cancelled(self)

@@ -21,6 +21,7 @@ from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import Limits
 from amqpd.channels.session import Session
 from amqpd.channels.unacked import Unacked
+from amqpd.queues.consumers import Consumer
 from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
 
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from amqpd.channels.channel import Channel
 
 SWEEP_COUNT: Final = 1024
-# Of each channel; beyond it the older half is forgotten, and settling one of those is an unknown tag again.
+# So many are given back at a look, whatever else the turn has done.
+LAPSED_COUNT_MIN: Final = 8
+# Of each connection; beyond it a channel forgets the older half of its own, and settling one of those is an unknown tag
+# again.
 LATE_TAGS_MAX: Final = 65_536
 # The log gets at most one line about a channel in the first time, and one about all of them in the second.
 CHANNEL_NOTICE_MS: Final = 60_000
@@ -64,13 +68,13 @@ class LeaseLine:
         if len(self._tags) - self._head > 2 * unacked.count + SWEEP_COUNT:
             self._keep(self.leases(unacked))
 
-    def take_due(self, now_ms: i64, unacked: Unacked) -> list[int]:
-        """Tags whose time is over, oldest first."""
+    def take_due(self, now_ms: i64, unacked: Unacked, count_max: i64) -> list[int]:
+        """Tags whose time is over, oldest first, at most so many."""
         due: list[int] = []
         tags = self._tags
         size: i64 = len(tags)
         head = self._head
-        while head < size:
+        while head < size and len(due) < count_max:
             if unacked.has(tags[head]):
                 # By the difference: a timeout may be as long as a number can say.
                 if now_ms - self._starts_ms[head] < self.timeout_ms:
@@ -85,11 +89,14 @@ class LeaseLine:
         return due
 
     def leases(self, unacked: Unacked) -> list[tuple[int, int]]:
-        """(start, tag) of what is still unacked."""
+        """(start, tag) of what is still unacked, each tag once: one that came back to the channel may stand here twice."""
         found: list[tuple[int, int]] = []
+        seen: dict[int, bool] = {}
         for index in range(self._head, len(self._tags)):
-            if unacked.has(self._tags[index]):
-                found.append((self._starts_ms[index], self._tags[index]))
+            tag = self._tags[index]
+            if unacked.has(tag) and tag not in seen:
+                seen[tag] = True
+                found.append((self._starts_ms[index], tag))
         return found
 
     def _keep(self, leases: list[tuple[int, int]]) -> None:
@@ -112,7 +119,8 @@ class Leases:
         # By length; there are as many lines as consumers and queues of this channel have different timeouts.
         self.lines: dict[int, LeaseLine] = {}
         self._last: LeaseLine | None = None
-        self._late: dict[int, bool] = {}
+        # Who had the delivery; None was a basic.get.
+        self._late: dict[int, Consumer | None] = {}
         self._session = session
         self._unacked = unacked
 
@@ -139,17 +147,17 @@ class Leases:
             self._last = line
         line.add(delivery_tag, start_ms, self._unacked)
 
-    def take_due(self, now_ms: i64) -> list[tuple[int, int]]:
-        """(tag, timeout) of what has run out; it is not leased any more."""
-        due: list[tuple[int, int]] = []
+    def take_due(self, now_ms: i64, count_max: i64) -> list[tuple[int, int]]:
+        """(tag, timeout) of what has run out, each tag once, at most so many; they are not leased any more."""
+        found: dict[int, int] = {}
         for timeout_ms, line in list(self.lines.items()):
-            for tag in line.take_due(now_ms, self._unacked):
-                due.append((tag, timeout_ms))
+            for tag in line.take_due(now_ms, self._unacked, count_max - len(found)):
+                found[tag] = timeout_ms
             if line.count == 0:
                 # A client may ask for any number of different timeouts, one after the other.
                 del self.lines[timeout_ms]
                 self._last = None
-        return due
+        return list(found.items())
 
     def renew(self) -> None:
         """Timeouts have changed: each delivery has the new one from when it was handed out, if that is known, or from now."""
@@ -157,7 +165,7 @@ class Leases:
         starts_ms: dict[int, int] = {}
         for line in self.lines.values():
             for start_ms, tag in line.leases(self._unacked):
-                starts_ms[tag] = start_ms
+                starts_ms[tag] = min(start_ms, starts_ms.get(tag, start_ms))
         self.lines.clear()
         self._last = None
         now_ms = int(session.agenda.monotonic_ms)
@@ -173,54 +181,89 @@ class Leases:
 
     # Late tags
 
-    def note_late(self, delivery_tag: int) -> None:
-        if len(self._late) >= LATE_TAGS_MAX:
+    def note_late(self, delivery_tag: int, consumer: Consumer | None) -> None:
+        session = self._session
+        if session.late_count >= LATE_TAGS_MAX:
             # Half at once: a dict that loses its first key again and again gets slow.
-            for tag in list(self._late)[: LATE_TAGS_MAX // 2]:
+            forgotten = list(self._late)[: (len(self._late) + 1) // 2]
+            for tag in forgotten:
                 del self._late[tag]
-        self._late[delivery_tag] = True
+            session.late_count -= len(forgotten)
+        if delivery_tag not in self._late:
+            session.late_count += 1
+        self._late[delivery_tag] = consumer
 
-    def is_late(self, delivery_tag: i64) -> bool:
-        """True once for each tag whose lease has run out: a client that settles it twice makes its own mistake."""
-        return self._late.pop(int(delivery_tag), False)
+    def take_late(self, delivery_tag: i64) -> bool:
+        """True once for each tag whose lease has run out: a client that settles it twice makes its own mistake.
+
+        Whoever says something about it, however late, does not hang any more.
+        """
+        tag = int(delivery_tag)
+        if tag not in self._late:
+            return False
+        consumer = self._late.pop(tag)
+        self._session.late_count -= 1
+        if consumer is not None and consumer.is_hung:
+            consumer.queue.consumers.settled(consumer)
+            consumer.queue.wake()
+        return True
+
+    def forget_late(self) -> None:
+        """The channel ends."""
+        self._session.late_count -= len(self._late)
+        self._late.clear()
 
 
 def lapse_leases(channel: Channel, now_ms: i64) -> PreconditionFailed | None:
-    """Give back what was not settled in time; or the error that the channel is to be closed with."""
+    """Give back what was not settled in time; or the error that the channel is to be closed with.
+
+    As many as the turn has room for; the others at the next look.
+    """
     leases = channel.leases
-    due = leases.take_due(now_ms)
-    if len(due) == 0:
-        return None
-    tag, timeout_ms = due[0]
-    limits = channel.session.limits
-    if limits.consumer_timeout_action == "close":
-        # Everything unacked goes back when the channel is closed.
+    agenda = channel.session.agenda
+    count_max = agenda.budget
+    if count_max < LAPSED_COUNT_MIN:
+        count_max = LAPSED_COUNT_MIN
+    due = leases.take_due(now_ms, count_max)
+    agenda.budget -= len(due)
+    is_first = True
+    for tag, timeout_ms in due:
         entry = channel.unacked.find(tag)
-        assert entry is not None
-        _notice(channel, entry, timeout_ms, "the channel is closed")
-        _count(channel, entry)
-        return PreconditionFailed(
-            f"delivery acknowledgement on channel {int(channel.number)} timed out. Timeout value used: {timeout_ms} ms. "
-            "This timeout value can be configured, see consumers doc guide to learn more"
-        )
-    for at, (tag, timeout_ms) in enumerate(due):
-        entry = channel.unacked.take(tag)
-        assert entry is not None
-        if at == 0 and _is_worth_a_line(channel, now_ms):
+        if entry is None:
+            # Nobody has it any more.
+            continue
+        if entry.is_held:
+            # A transaction has its ack: the time begins anew, for it may be rolled back.
+            leases.begin(tag, timeout_ms)
+            continue
+        consumer = entry.consumer
+        if channel.session.limits.consumer_timeout_action == "close":
+            # Everything unacked goes back when the channel is closed.
+            _notice(channel, entry, timeout_ms, "the channel is closed")
+            _count(entry, consumer)
+            return PreconditionFailed(
+                f"delivery acknowledgement on channel {int(channel.number)} timed out. Timeout value used: {timeout_ms} ms. "
+                "This timeout value can be configured, see consumers doc guide to learn more"
+            )
+        if is_first and _is_worth_a_line(channel, now_ms):
             returned = "it is returned" if len(due) == 1 else f"it and {len(due) - 1} more of the channel are returned"
             _notice(channel, entry, timeout_ms, returned)
-        leases.note_late(tag)
-        _count(channel, entry)
+        is_first = False
+        channel.unacked.take(tag)
+        leases.note_late(tag, consumer)
         channel.reject(entry, True)
+        # After its credit has come back: that is not a settle of its own.
+        _count(entry, consumer)
     return None
 
 
-def _count(channel: Channel, entry: Entry) -> None:
-    channel.session.agenda.lapsed_count += 1
-    entry.queue.lapsed_count += 1
-    consumer = entry.consumer
+def _count(entry: Entry, consumer: Consumer | None) -> None:
+    queue = entry.queue
+    queue.agenda.lapsed_count += 1
+    queue.lapsed_count += 1
     if consumer is not None:
-        consumer.lapsed_count += 1
+        queue.consumers.lapsed(consumer)
+        queue.wake()
 
 
 def _is_worth_a_line(channel: Channel, now_ms: i64) -> bool:

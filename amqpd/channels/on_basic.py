@@ -12,9 +12,11 @@ from amqpd.channels.consumer import ChannelConsumer
 from amqpd.channels.delivery_count import with_delivery_count
 from amqpd.channels.on_queue import actual_name, generated_name
 from amqpd.channels.session import Session
+from amqpd.channels.settling import GIVE_BACK, settle_all
 from amqpd.queues.arguments import QueueOptions, read_consumer_timeout
 from amqpd.queues.backlog import Getter
 from amqpd.queues.consumers import UNLIMITED
+from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.declare import queue_in
 from amqpd.vhosts.routing import REPLY_TO, REPLY_TO_PREFIX
@@ -57,9 +59,6 @@ def on_basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
         or (method.exclusive and len(consumers.all) > 0)
     ):
         raise AccessRefused(f"{queue_in(name, session.vhost.name)} in exclusive use")
-    if len(channel.consumers) >= session.limits.consumers_per_channel_max:
-        limit = session.limits.consumers_per_channel_max
-        raise NotAllowed(f"reached maximum ({limit}) of consumers per channel")
     if len(consumers.all) >= session.limits.consumers_per_queue_max:
         limit = session.limits.consumers_per_queue_max
         raise PreconditionFailed(f"{queue_in(name, session.vhost.name)} has {limit} consumers, the most it may have")
@@ -83,7 +82,7 @@ def on_basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
         consumer.priority = priority
     consumer.timeout_ms = timeout_ms
     consumer.find_lease()
-    channel.consumers[consumer_tag] = consumer
+    channel.keep_consumer(consumer)
     if not method.nowait:
         reply = new_method(commands.Basic.ConsumeOk, consumer_tag=consumer_tag)
         session.reply(channel.number, encode_method(reply))
@@ -91,6 +90,14 @@ def on_basic_consume(channel: Channel, method: commands.Basic.Consume) -> None:
 
 
 def _new_tag(channel: Channel, wanted: str) -> str:
+    """For one consumer more, if there may be one."""
+    session = channel.session
+    if len(channel.consumers) >= session.limits.consumers_per_channel_max:
+        limit = session.limits.consumers_per_channel_max
+        raise NotAllowed(f"reached maximum ({limit}) of consumers per channel")
+    if session.consumer_count >= session.limits.consumers_per_connection_max:
+        limit = session.limits.consumers_per_connection_max
+        raise NotAllowed(f"reached maximum ({limit}) of consumers per connection")
     if wanted == "":
         return generated_name(channel, "amq.ctag-")
     if wanted in channel.consumers:
@@ -111,7 +118,7 @@ def _consume_replies(channel: Channel, method: commands.Basic.Consume) -> None:
         0, session.vhost.name, name, False, False, session.number, EMPTY_TABLE, QueueOptions(), session.agenda
     )
     consumer = ChannelConsumer(channel, queue, consumer_tag, True, False, UNLIMITED)
-    channel.consumers[consumer_tag] = consumer
+    channel.keep_consumer(consumer)
     channel.reply_queue = queue
     session.vhost.add_reply_queue(queue)
     if not method.nowait:
@@ -122,7 +129,7 @@ def _consume_replies(channel: Channel, method: commands.Basic.Consume) -> None:
 def on_basic_cancel(channel: Channel, method: commands.Basic.Cancel) -> None:
     """Idempotent; what the consumer has unacked stays unacked on the channel."""
     consumer_tag = method.consumer_tag or ""
-    consumer = channel.consumers.pop(consumer_tag, None)
+    consumer = channel.forget_consumer(consumer_tag)
     session = channel.session
     if not method.nowait:
         reply = new_method(commands.Basic.CancelOk, consumer_tag=consumer_tag)
@@ -193,11 +200,18 @@ def on_basic_recover(channel: Channel, requeue: bool, is_async: bool) -> None:
 
     RabbitMQ refuses requeue=false with 540; the specification and LavinMQ have both.
     """
-    for entry in channel.unacked.take_all():
+    unacked = channel.unacked
+    returned: list[Entry] = []
+    # What a transaction holds is settled, or not, by that.
+    for tag, entry in unacked.free_through(unacked.last_tag()):
+        unacked.take(tag)
         consumer = entry.consumer
-        if requeue or consumer is None or consumer.consumer_tag not in channel.consumers:
-            channel.give_back(entry)
+        is_gone = consumer is None or consumer.consumer_tag not in channel.consumers
+        if requeue or consumer is None or is_gone or not channel.outbox.is_open:
+            # Who does not read gets it when there is room, like everybody.
+            returned.append(entry)
         else:
             channel.redeliver(entry, consumer)
+    settle_all(channel, returned, GIVE_BACK)
     if not is_async:
         channel.session.reply(channel.number, encode_method(new_method(commands.Basic.RecoverOk)))

@@ -25,6 +25,7 @@ def on_exchange_declare(channel: Channel, method: commands.Exchange.Declare) -> 
         check_type(method.exchange_type)
     refuse_default_exchange(name)
     if method.passive:
+        session.check_passive("exchange", name)
         vhost.find_exchange(name)
     else:
         session.check("configure", "exchange", name)
@@ -36,8 +37,13 @@ def on_exchange_declare(channel: Channel, method: commands.Exchange.Declare) -> 
         vhost.declare_exchange(
             name, method.exchange_type, method.durable, method.auto_delete, method.internal, arguments
         )
-    if not method.nowait:
-        session.reply_when_durable(channel.number, encode_method(new_method(commands.Exchange.DeclareOk)))
+    if method.nowait:
+        return
+    reply = encode_method(new_method(commands.Exchange.DeclareOk))
+    if method.passive:
+        session.reply(channel.number, reply)
+    else:
+        session.reply_when_declared(channel.number, reply)
 
 
 def on_exchange_delete(channel: Channel, method: commands.Exchange.Delete) -> None:
@@ -47,21 +53,21 @@ def on_exchange_delete(channel: Channel, method: commands.Exchange.Delete) -> No
     session.check("configure", "exchange", name)
     session.vhost.delete_exchange(name, method.if_unused)
     if not method.nowait:
-        session.reply_when_durable(channel.number, encode_method(new_method(commands.Exchange.DeleteOk)))
+        session.reply_when_declared(channel.number, encode_method(new_method(commands.Exchange.DeleteOk)))
 
 
 def on_exchange_bind(channel: Channel, method: commands.Exchange.Bind) -> None:
     binding = _binding(channel, method.source, method.destination, method.routing_key, method)
     channel.session.vhost.bind(binding)
     if not method.nowait:
-        channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Exchange.BindOk)))
+        channel.session.reply_when_declared(channel.number, encode_method(new_method(commands.Exchange.BindOk)))
 
 
 def on_exchange_unbind(channel: Channel, method: commands.Exchange.Unbind) -> None:
     binding = _binding(channel, method.source, method.destination, method.routing_key, method)
     channel.session.vhost.unbind(binding)
     if not method.nowait:
-        channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Exchange.UnbindOk)))
+        channel.session.reply_when_declared(channel.number, encode_method(new_method(commands.Exchange.UnbindOk)))
 
 
 def _binding(

@@ -42,6 +42,7 @@ def on_queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
         return
     if method.passive:
         # In RabbitMQ '' is not the last declared queue here, but no queue at all.
+        session.check_passive("queue", name)
         queue = vhost.find_queue(name, session.number)
         queue.touch()
     else:
@@ -65,8 +66,8 @@ def on_queue_declare(channel: Channel, method: commands.Queue.Declare) -> None:
             message_count=int(queue.ready.count),
             consumer_count=len(queue.consumers.all),
         )
-        if queue.is_stored:
-            session.reply_when_durable(channel.number, encode_method(reply))
+        if queue.is_stored and not method.passive:
+            session.reply_when_declared(channel.number, encode_method(reply))
         else:
             session.reply(channel.number, encode_method(reply))
 
@@ -87,19 +88,16 @@ def _on_reply_queue_declare(channel: Channel, name: str, nowait: bool) -> None:
 
 def on_queue_bind(channel: Channel, method: commands.Queue.Bind) -> None:
     binding = _binding(channel, method.queue, method.exchange, method.routing_key, method)
-    vhost = channel.session.vhost
-    if len(vhost.bindings_to(False, binding.destination)) >= channel.session.limits.bindings_per_queue_max:
-        raise PreconditionFailed(f"{queue_in(binding.destination, vhost.name)} has the most bindings it may have")
-    vhost.bind(binding, channel.session.number)
+    channel.session.vhost.bind(binding, channel.session.number)
     if not method.nowait:
-        channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Queue.BindOk)))
+        channel.session.reply_when_declared(channel.number, encode_method(new_method(commands.Queue.BindOk)))
 
 
 def on_queue_unbind(channel: Channel, method: commands.Queue.Unbind) -> None:
     binding = _binding(channel, method.queue, method.exchange, method.routing_key, method)
     channel.session.vhost.unbind(binding, channel.session.number)
     # AMQP 0-9-1 has no nowait here.
-    channel.session.reply_when_durable(channel.number, encode_method(new_method(commands.Queue.UnbindOk)))
+    channel.session.reply_when_declared(channel.number, encode_method(new_method(commands.Queue.UnbindOk)))
 
 
 def _binding(
@@ -140,7 +138,7 @@ def on_queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
     # Idempotent, as RabbitMQ's: a missing queue held 0 messages.
     if name in vhost.queues:
         queue: Queue = vhost.find_queue(name, session.number)
-        if method.if_empty and queue.ready.count + queue.waiting.count > 0:
+        if method.if_empty and not queue.is_empty:
             raise PreconditionFailed(f"{queue_in(name, vhost.name)} not empty")
         if method.if_unused and len(queue.consumers.all) > 0:
             raise PreconditionFailed(f"{queue_in(name, vhost.name)} in use")
@@ -148,5 +146,5 @@ def on_queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
         count = vhost.delete_queue(queue)
     if not method.nowait:
         reply = new_method(commands.Queue.DeleteOk, message_count=count)
-        session.reply_when_durable(channel.number, encode_method(reply))
+        session.reply_when_declared(channel.number, encode_method(reply))
     session.send_postponed()

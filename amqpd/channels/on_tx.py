@@ -6,14 +6,14 @@ looked at before anything is done.
 
 from __future__ import annotations
 
-from mypy_extensions import i64
 from pamqp import commands
 
 from amqpd.base.errors import PreconditionFailed
 from amqpd.channels.channel import Channel
-from amqpd.channels.tx import ACK, REQUEUE, HeldPublish, Transaction
-from amqpd.queues.dedup_id import check_dedup_id
-from amqpd.vhosts.deduplication import is_overtaken, unseen
+from amqpd.channels.settling import ACK, REQUEUE
+from amqpd.channels.tx import HeldPublish, Transaction
+from amqpd.vhosts.deduplication import is_overtaken
+from amqpd.vhosts.publish import Room, first_time
 from amqpd.vhosts.routing import DEFAULT_EXCHANGE, Route, find_route, split_route_key
 from amqpd.vhosts.vhost import VHost
 from amqpd.wire.methods import encode_method, new_method
@@ -37,7 +37,7 @@ def on_tx_commit(channel: Channel) -> None:
 def on_tx_rollback(channel: Channel) -> None:
     if channel.transaction is None:
         raise PreconditionFailed("channel is not transactional")
-    channel.rollback()
+    channel.transaction.clear()
     channel.session.reply(channel.number, encode_method(new_method(commands.Tx.RollbackOk)))
 
 
@@ -47,17 +47,15 @@ def _commit(channel: Channel) -> None:
     vhost = channel.session.vhost
     publishes = transaction.publishes
     routes = [_route_at_commit(vhost, publish) for publish in publishes]
-    for publish, route in zip(publishes, routes, strict=True):
-        if route.deduplicates:
-            check_dedup_id(publish.seen.headers)
     _check_room(publishes, routes)
-    settles = transaction.settles
-    transaction.clear()
+    settles = transaction.clear()
     for publish, route in zip(publishes, routes, strict=True):
         if is_overtaken(route):
             route = _route_at_commit(vhost, publish)
-        channel.publish_inspected(route, publish.route_key, publish.body, publish.seen, publish.mandatory)
+        is_taken = channel.publish_inspected(route, publish.route_key, publish.body, publish.seen, publish.mandatory)
+        assert is_taken, "there was room for all of it"
     for settle in settles:
+        channel.unacked.take(settle.delivery_tag)
         if settle.verdict == ACK:
             channel.give_credit_back(settle.entry)
             settle.entry.queue.settle(settle.entry)
@@ -67,15 +65,11 @@ def _commit(channel: Channel) -> None:
 
 def _check_room(publishes: list[HeldPublish], routes: list[Route]) -> None:
     """A queue that refuses one message refuses the transaction: all or nothing. (RabbitMQ keeps the others.)"""
-    coming: dict[str, i64] = {}
+    room = Room()
     for publish, route in zip(publishes, routes, strict=True):
-        if route.may_be_refused:
-            # Two with one id in one transaction count twice here: the second may be refused room that it would not need.
-            for queue in unseen(route, publish.seen.headers).queues:
-                before = coming.get(queue.name, 0)
-                if queue.refuses(len(publish.body), before):
-                    raise PreconditionFailed("partial tx completion")
-                coming[queue.name] = before + 1
+        # Two with one id in one transaction count twice here: the second may be refused room that it would not need.
+        if not room.takes(first_time(route, publish.seen.headers), len(publish.body)):
+            raise PreconditionFailed("partial tx completion")
 
 
 def _route_at_commit(vhost: VHost, publish: HeldPublish) -> Route:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 from mypy_extensions import i64
 
 from amqpd.base.errors import PreconditionFailed
+from amqpd.queues.dead_letter import LAST_EXCHANGE, disowned
 from amqpd.vhosts.routing import Route, copies
 from amqpd.wire.field_table import FieldTable, type_name, without
 from amqpd.wire.properties import expiration, headers, reply_to, user_id, with_headers, with_reply_to
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from amqpd.channels.channel import Channel
 
 REPLY_TO: Final = b"amq.rabbitmq.reply-to"
+LAST_EXCHANGE_KEY: Final = LAST_EXCHANGE.encode("ascii")
 
 
 @final
@@ -45,6 +47,9 @@ def inspect(channel: Channel, header: bytes) -> Inspected:
     expires = expiration(header)
     ttl_ms: i64 = check_expiration(expires) if expires is not None else -1
     table = headers(header)
+    if table is not None and LAST_EXCHANGE_KEY in table.raw:
+        table = disowned(table)
+        header = with_headers(header, table)
     extra: list[str] = []
     if table is not None and (b"CC" in table.raw):
         extra = _copies(table, "CC", channel) + _copies(table, "BCC", channel)

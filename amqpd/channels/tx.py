@@ -7,7 +7,7 @@ Names are looked up and messages routed at commit; permissions and the exchange 
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import final
 
 from mypy_extensions import i64
 
@@ -15,10 +15,6 @@ from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import Limits
 from amqpd.channels.publishing import Inspected
 from amqpd.queues.entry import Entry
-
-ACK: Final = 0
-REJECT: Final = 1
-REQUEUE: Final = 2
 
 
 @final
@@ -32,6 +28,8 @@ class HeldPublish:
 
 @final
 class HeldSettle:
+    """The entry stays unacked until the commit, and can't be settled twice: `Entry.is_held`."""
+
     def __init__(self, delivery_tag: i64, entry: Entry, verdict: i64) -> None:
         self.delivery_tag = delivery_tag
         self.entry = entry
@@ -54,6 +52,7 @@ class Transaction:
 
     def hold_settle(self, settle: HeldSettle) -> None:
         self.settles.append(settle)
+        settle.entry.is_held = True
         self._check_size()
 
     def _check_size(self) -> None:
@@ -62,7 +61,12 @@ class Transaction:
         if len(self.publishes) + len(self.settles) > self._count_max:
             raise PreconditionFailed(f"transaction has more than {self._count_max} operations")
 
-    def clear(self) -> None:
+    def clear(self) -> list[HeldSettle]:
+        """Nothing is held any more; returns the settles, whose deliveries are unacked as if nothing had been said."""
+        settles = self.settles
+        for settle in settles:
+            settle.entry.is_held = False
         self.publishes = []
         self.settles = []
         self._bytes = 0
+        return settles

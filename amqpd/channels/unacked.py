@@ -114,19 +114,24 @@ class Unacked:
                 found.append((int(self._base + index), entry))
         return found
 
+    def last_tag(self) -> i64:
+        """The youngest tag that may be unacked."""
+        return self._base + len(self._items)
+
     def take_all(self) -> list[Entry]:
         return self.take_through(self._base + len(self._items))
 
-    def tags_through(self, delivery_tag: i64) -> list[int]:
-        """Which tags `take_through` would take."""
-        tags = [tag for tag in self._old if tag <= delivery_tag]
+    def free_through(self, delivery_tag: i64) -> list[tuple[int, Entry]]:
+        """Tags and entries up to and with this tag, but for those whose settling a transaction holds; they stay."""
+        found = [(tag, entry) for tag, entry in self._old.items() if tag <= delivery_tag and not entry.is_held]
         end = delivery_tag - self._base + 1
         if end > len(self._items):
             end = len(self._items)
         for index in range(self._head, end):
-            if self._items[index] is not None:
-                tags.append(self._base + index)
-        return tags
+            entry = self._items[index]
+            if entry is not None and not entry.is_held:
+                found.append((int(self._base + index), entry))
+        return found
 
     def has(self, delivery_tag: i64) -> bool:
         index = delivery_tag - self._base
@@ -140,19 +145,6 @@ class Unacked:
         if index < 0:
             return self._old.get(int(delivery_tag))
         return self._items[index] if index < len(self._items) else None
-
-    def put_back(self, delivery_tag: i64, entry: Entry) -> None:
-        """Undo a take: tx.rollback leaves deliveries unacked."""
-        self.count += 1
-        index = delivery_tag - self._base
-        if index >= 0 and index < len(self._items):
-            self._items[index] = entry
-            if index < self._head:
-                self._head = index
-            return
-        self._old[delivery_tag] = entry
-        if len(self._old) > 1:
-            self._old = dict(sorted(self._old.items()))
 
     def _advance(self, head: i64) -> None:
         items = self._items

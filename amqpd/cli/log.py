@@ -1,4 +1,4 @@
-"""`amqpd log verify|stat|dump DIR`: is the log what was written, what is in it, and the records themselves.
+"""`amqpd log verify|stat|dump|lost DIR`: is the log what was written, what is in it, its records, and what was given up.
 
 Owns the commands and their exit codes. Does not own the walk (log_survey.py), nor what a record or a table looks like
 (log_records.py, log_stat.py). Nothing here takes the lock or changes a file: a broker may be at work in DIR.
@@ -8,17 +8,19 @@ Owns the commands and their exit codes. Does not own the walk (log_survey.py), n
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from amqpd.cli.log_records import Dump
+from amqpd.base.errors import UnknownFormat
+from amqpd.cli.log_records import Dump, lost_line
 from amqpd.cli.log_stat import Stat
 from amqpd.cli.log_survey import EXIT_UNREADABLE, CannotLook, Survey, counted, progress
+from amqpd.runtime.lost import read_lost
 from amqpd.store.inspect import Chain
-from amqpd.store.segment import UnknownFormat
 from amqpd.store.topology import Topology
 
 app = typer.Typer(
@@ -78,6 +80,27 @@ def stat_command(
     for sentence in [*found.problems, *(f"can't read {each}" for each in found.unreadable), *found.notices]:
         say(sentence)
     raise typer.Exit(found.exit_code)
+
+
+@app.command("lost")
+def lost_command(
+    directory: Directory,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, as they stand in lost.jsonl")] = False,
+) -> None:
+    """What was damaged and therefore given up, ever since the directory was made: one line per message.
+
+    The broker keeps the list in DIR/lost.jsonl, and the damaged segments beside the others as .bad; whoever is done with
+    them may delete them.
+    """
+    try:
+        lost, bad_count = read_lost(directory)
+    except OSError as error:
+        say(f"amqpd log: {error.filename}: {error.strerror}")
+        raise typer.Exit(EXIT_UNREADABLE) from None
+    for each in lost:
+        print(json.dumps(each) if as_json else lost_line(each))
+    if bad_count:
+        say(f"{counted(bad_count, 'line')} of lost.jsonl can't be read")
 
 
 @app.command("dump")

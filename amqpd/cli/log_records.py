@@ -12,10 +12,10 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.store.batch import BatchHeader
 from amqpd.store.inspect import Chain, RecordView, SegmentScan, describe_damage, kind_name, queue_name, try_view_record
 from amqpd.store.record import DELIVERED, MESSAGE, MOVE, REQUEUE, SPILLED
-from amqpd.store.segment import UnknownFormat
 
 PREVIEW_BYTES: Final = 60
 
@@ -108,6 +108,16 @@ class Dump:
             found["header"] = base64.b64encode(record.header).decode()
             found["body"] = base64.b64encode(record.body).decode()
         return json.dumps(found)
+
+
+def lost_line(lost: dict[str, object]) -> str:
+    """One line of the list of what was given up."""
+    if "what" in lost:
+        return f"{lost.get('time')}  {lost['what']}"
+    return (
+        f"{lost.get('time')}  queue '{lost.get('queue')}' in vhost '{lost.get('vhost')}'  id {lost.get('message_id')}"
+        f"  segment {lost.get('segment')} byte {lost.get('offset')}  {lost.get('size_bytes')} bytes"
+    )
 
 
 def text(name: bytes) -> str:

@@ -15,13 +15,13 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.runtime.files import DataDirectoryRefused
 from amqpd.runtime.snapshot import NotADataDirectory, Snapshot
 from amqpd.store.recovered import Recovered
-from amqpd.store.segment import UnknownFormat
 from amqpd.store.topology import Topology
 from amqpd.store.verify import CheckpointFigures, Problem, SegmentFigures, Verifier
+from amqpd.vhosts.restore import resident_queue_ids
 
 EXIT_DAMAGE: Final = 1
 EXIT_UNREADABLE: Final = 2
@@ -68,7 +68,9 @@ class Survey:
 
     def _find_topology(self) -> Topology | None:
         try:
-            return self.snapshot.topology()
+            topology = self.snapshot.topology()
+            self.problems += topology.set_aside
+            return topology
         except (Corrupt, FileNotFoundError) as error:
             why = error.why if isinstance(error, Corrupt) else "it is gone"
             self.problems.append(f"topology.sqlite: {why}; which queues there are is not known")
@@ -89,8 +91,7 @@ class Survey:
                 advance(snapshot.segment_size(number))
         verifier.end()
         if self.topology is not None and not self.unreadable:
-            queue_ids = self.topology.queue_ids()
-            self._try(partial(self._replay, verifier, queue_ids))
+            self._try(partial(self._replay, verifier, self.topology))
         self.problems += [self._sentence(problem) for problem in verifier.problems]
         self.notices += verifier.notices
 
@@ -100,8 +101,8 @@ class Survey:
     def _read_segment(self, verifier: Verifier, number: int) -> None:
         self.segments.append(verifier.segment(number))
 
-    def _replay(self, verifier: Verifier, queue_ids: list[int]) -> None:
-        self.recovered = verifier.replay(queue_ids)
+    def _replay(self, verifier: Verifier, topology: Topology) -> None:
+        self.recovered = verifier.replay(topology.queue_ids(), resident_queue_ids(topology), topology.version)
 
     def _try(self, step: Callable[[], object]) -> bool:
         try:

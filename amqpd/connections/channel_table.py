@@ -34,6 +34,7 @@ from amqpd.wire.outbox import Outbox
 @final
 class ChannelTable:
     def __init__(self, outbox: Outbox) -> None:
+        # Whose turn is next when the outbox has room again stands first.
         self.channels: dict[int, Channel] = {}
         self.channel_max: int = 0
         self._outbox = outbox
@@ -116,5 +117,21 @@ class ChannelTable:
         self.channels.clear()
 
     def wake_queues(self) -> None:
+        """The outbox has room again: who filled it last comes last, and if nobody knows, who came first before."""
+        outbox = self._outbox
+        if outbox.filled_by == 0:
+            first = self._first_consuming()
+            if first is not None:
+                first.rotate()
+        last = self.channels.pop(int(outbox.filled_by), None)
+        outbox.filled_by = 0
+        if last is not None:
+            self.channels[int(last.number)] = last
         for channel in self.channels.values():
             channel.wake_queues()
+
+    def _first_consuming(self) -> Channel | None:
+        for channel in self.channels.values():
+            if len(channel.consumers) > 0:
+                return channel
+        return None

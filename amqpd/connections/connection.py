@@ -10,7 +10,6 @@ Invariants: whole or byte by byte gives the same result; only AmqpError is answe
 
 from __future__ import annotations
 
-import traceback
 from typing import TYPE_CHECKING, Final, final
 
 from librt.strings import read_i16_be, read_i32_be, read_i64_be
@@ -24,6 +23,7 @@ from amqpd.base.errors import (
     FrameError,
     HardError,
     InternalFault,
+    LoginRefused,
     SoftError,
     UnexpectedFrame,
 )
@@ -41,14 +41,17 @@ from amqpd.connections.handshake import (
     OPEN,
     REFUSED,
     START_SENT,
+    TUNE_SENT,
     next_state,
     start_method,
 )
 from amqpd.connections.heartbeats import Heartbeats
-from amqpd.connections.login import on_open, on_start_ok, on_tune_ok
+from amqpd.connections.login import decide, on_open, on_start_ok, on_tune_ok
+from amqpd.connections.throttle import Attempt
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.frames import (
     BASIC_ACK,
+    BASIC_GET,
     BASIC_NACK,
     BASIC_PUBLISH,
     BASIC_REJECT,
@@ -71,6 +74,11 @@ if TYPE_CHECKING:
 REFUSED_MS: Final = 1000
 # Unhandled input of a held connection beyond which its socket is not read.
 HELD_INPUT_BYTES_MAX: Final = 1 << 20
+# What handling of input costs of a turn's budget: plain frames by their bytes, a rare method by itself.
+BYTES_PER_UNIT_SHIFT: Final = 8
+METHOD_COST: Final = 20
+# Less than this is handled whatever the turn has cost so far: a quiet connection does not wait for the busy ones.
+SMALL_INPUT_BYTES: Final = 16 << 10
 # All that still counts once frames can't be told apart any more.
 CLOSE_OK_FRAME: Final = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x33\xce"
 
@@ -94,8 +102,10 @@ class Connection:
         self.limits = broker.limits
         self.agenda = broker.agenda
         self.heartbeats = Heartbeats(0, broker.agenda.monotonic_ms)
-        # When the shell should have seen the end of the handshake, or of a close.
-        self._deadline_ms: i64 = broker.agenda.monotonic_ms + broker.limits.handshake_timeout_ms
+        # When the shell should have seen the end of the handshake, or of a close; it says so itself if it began earlier.
+        self.deadline_ms: i64 = broker.agenda.monotonic_ms + broker.limits.handshake_timeout_ms
+        # A login that has to wait, because there were many wrong ones before it.
+        self.attempt: Attempt | None = None
         # The peer said connection.close itself: it will end its socket when it has read our close-ok.
         self.is_peer_leaving = False
         self._input = b""
@@ -132,6 +142,11 @@ class Connection:
             return False
         return not session.is_held or len(self._input) < HELD_INPUT_BYTES_MAX
 
+    @property
+    def is_held_back(self) -> bool:
+        """It is we who do not answer."""
+        return self.attempt is not None
+
     def describe(self) -> str:
         """For people: where from, and who."""
         name = f" '{self.client_name}'" if self.client_name != "" else ""
@@ -148,13 +163,19 @@ class Connection:
             data = self._input + data
         self._input = data
         self._at = 0
+        session = self.session
+        if session is not None:
+            agenda = self.agenda
+            if agenda.budget <= 0 and len(data) >= SMALL_INPUT_BYTES:
+                session.rest()
+            agenda.budget -= len(data) >> BYTES_PER_UNIT_SHIFT
         self._handle_input()
 
     def _count_before_open(self, size: i64) -> None:
         """Whoever has not logged in may not make us work or remember much."""
         self._bytes_before_open += size
         if self._bytes_before_open > self.limits.bytes_before_open_max and self.state < CLOSING:
-            self.agenda.notice(f"{self.describe()} sent too much before connection.open, dropped")
+            self.agenda.warn(f"{self.describe()} sent too much before connection.open, dropped")
             self._end()
 
     def resume(self) -> None:
@@ -165,6 +186,8 @@ class Connection:
     def _handle_input(self) -> None:
         if self.state == CLOSED or (self.state == HEADER and not self._take_protocol_header()):
             self._input = self._input if self.state == HEADER else b""
+            return
+        if self.attempt is not None:
             return
         while not self._handled_all():
             pass
@@ -183,10 +206,18 @@ class Connection:
             self._close_channel(soft)
         except HardError as hard:
             self._close_connection(hard)
-        except Exception:
-            self.agenda.notice(f"internal error for {self.describe()}:\n{traceback.format_exc()}")
-            self._close_connection(InternalFault("the broker made an error, see its log"))
+        except Exception as error:
+            self.fail(error)
         return False
+
+    def fail(self, error: Exception) -> None:
+        """This program is wrong about something that this peer has asked for: it is told, and everybody else goes on."""
+        self.agenda.failed(self.describe(), error)
+        try:
+            self._close_connection(InternalFault("the broker made an error, see its log"))
+        except Exception as again:
+            self.agenda.failed(f"the end of {self.describe()}", again)
+            self._end()
 
     def _take_protocol_header(self) -> bool:
         data = self._input
@@ -199,7 +230,7 @@ class Connection:
             return True
         # AMQP 0-9-1 4.2.2: "If the server does not recognise the ... protocol it MUST respond with the protocol header
         # it supports, and close".
-        self.agenda.notice(f"{self.describe()} does not speak AMQP 0-9-1: {guess_protocol(data)}")
+        self.agenda.warn(f"{self.describe()} does not speak AMQP 0-9-1: {guess_protocol(data)}")
         self.outbox.writer.write(PROTOCOL_HEADER)
         self._end()
         return False
@@ -246,6 +277,8 @@ class Connection:
                 self._last_channel = None
                 if self._on_connection_frame(frame_type, number, data[at:end]):
                     session = self.session
+                    if self.attempt is not None:
+                        return
                 if self.state == CLOSED:
                     self._at = size_of_input
                     return
@@ -299,6 +332,7 @@ class Connection:
             self._last_number = -1
             self._last_channel = None
             self._table.on_frame(session, frame_type, number, payload)
+            self._charge(METHOD_COST)
 
     # Channels
 
@@ -314,6 +348,17 @@ class Connection:
             send_method(self.outbox, channel.number, encode_method(new_method(commands.Channel.CloseOk)))
         else:
             dispatch(channel, decode_method(payload))
+            if index == BASIC_GET and not self.outbox.is_open:
+                # A few bytes ask for many: not before the last answer is on its way.
+                channel.session.hold_for_peer()
+        self._charge(METHOD_COST)
+
+    def _charge(self, cost: i64) -> None:
+        agenda = self.agenda
+        agenda.budget -= cost
+        session = self.session
+        if agenda.budget <= 0 and session is not None:
+            session.rest()
 
     def _close_channel(self, error: SoftError) -> None:
         """A channel's own fault ends only that channel; one that has no channel to end is ours."""
@@ -364,17 +409,31 @@ class Connection:
         elif isinstance(method, commands.Connection.UpdateSecret):
             self.send(new_method(commands.Connection.UpdateSecretOk))
         elif isinstance(method, commands.Connection.Close):
+            if self.session is not None:
+                self.agenda.notice(f"{self.describe()} has closed its connection")
             self.release()
             self.is_peer_leaving = True
             self.send(new_method(commands.Connection.CloseOk))
-        if self.state not in (REFUSED, CLOSING, CLOSED):
+        if self.state not in (REFUSED, CLOSING, CLOSED) and self.attempt is None:
             self._become(after)
         return True
+
+    def _decide(self, attempt: Attempt) -> None:
+        """The login has waited long enough; what came meanwhile is handled next."""
+        self.attempt = None
+        self.deadline_ms = self.agenda.monotonic_ms + self.limits.handshake_timeout_ms
+        try:
+            decide(self, attempt)
+            if self.state == START_SENT:
+                self._become(TUNE_SENT)
+        except HardError as refused:
+            self._close_connection(refused)
+        self.resume()
 
     def refuse(self) -> None:
         """Without authentication_failure_close there is nothing to say: the socket closes after a while."""
         self._become(REFUSED)
-        self._deadline_ms = self.agenda.monotonic_ms + REFUSED_MS
+        self.deadline_ms = self.agenda.monotonic_ms + REFUSED_MS
 
     # Ends
 
@@ -385,14 +444,22 @@ class Connection:
         elif self.state < CLOSING:
             self._method_index = 0
             self._last_channel = None
-            self._close_connection(AmqpError(320, explanation))
+            self.agenda.notice(f"{self.describe()} is told to go: {explanation}")
+            self._say_close(AmqpError(320, explanation))
 
     def _close_connection(self, error: AmqpError) -> None:
         if self.state >= CLOSING:
             self._end()
             return
-        self.agenda.notice(f"connection of {self.describe()} closed: {error.reply_text}")
+        # Of a refused login the log knows more already than the client is told.
+        if not isinstance(error, LoginRefused):
+            self.agenda.warn(f"connection of {self.describe()} closed: {error.reply_text}")
+        self._say_close(error)
+
+    def _say_close(self, error: AmqpError) -> None:
         self.release()
+        if self.session is not None:
+            self.session.let_go()
         index = self._failed_index() if error.is_about_method else 0
         close = new_method(
             commands.Connection.Close,
@@ -403,7 +470,7 @@ class Connection:
         )
         self.send(close)
         self._become(CLOSING)
-        self._deadline_ms = self.agenda.monotonic_ms + self.limits.close_timeout_ms
+        self.deadline_ms = self.agenda.monotonic_ms + self.limits.close_timeout_ms
 
     def _failed_index(self) -> int:
         channel = self._last_channel
@@ -420,9 +487,21 @@ class Connection:
 
     def lost(self) -> None:
         """The socket is gone."""
+        if self.state == OPEN:
+            # RabbitMQ's words.
+            self.agenda.warn(f"{self.describe()}: client unexpectedly closed TCP connection")
+        self._let_go()
+
+    def give_up(self, why: str) -> None:
+        """The peer is as good as gone; whoever says so closes the socket."""
+        self.agenda.warn(f"{self.describe()} is dropped: {why}")
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self.state != CLOSED:
             self.release()
             self._become(CLOSED)
+            self.attempt = None
 
     def _end(self) -> None:
         self._become(CLOSED)
@@ -449,14 +528,20 @@ class Connection:
         if self.outbox.is_open or self.outbox.is_socket_full:
             return
         self.outbox.is_open = True
+        if self.session is not None:
+            self.session.end_hold_for_peer()
         self._table.wake_queues()
 
     def tick(self, now_ms: i64) -> None:
         if self.state != OPEN:
-            if self.state != CLOSED and now_ms >= self._deadline_ms:
+            attempt = self.attempt
+            if attempt is not None:
+                if self.broker.throttle.is_due(attempt, now_ms):
+                    self._decide(attempt)
+            elif self.state != CLOSED and now_ms >= self.deadline_ms:
                 if self.state < OPEN:
-                    self.agenda.notice(f"{self.describe()} did not finish its handshake in time")
-                self.lost()
+                    self.agenda.warn(f"{self.describe()} did not finish its handshake in time")
+                self._let_go()
                 self.outbox.wake()
             return
         if self.heartbeats.is_due(now_ms, self.outbox.written_bytes):
@@ -466,8 +551,7 @@ class Connection:
             # We do not read, so silence says nothing.
             self.heartbeats.received(now_ms)
         elif self.heartbeats.is_dead(now_ms):
-            self.agenda.notice(f"missed heartbeats from {self.describe()}, connection dropped")
-            self.lost()
+            self.give_up("missed heartbeats")
             self.outbox.wake()
             return
         if session is not None and session.has_leases and session.may_lapse(now_ms, self.reading):

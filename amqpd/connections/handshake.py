@@ -5,6 +5,8 @@
     any --our close--> CLOSING --close-ok or time-out--> CLOSED
     START_SENT --refused login--> REFUSED --one second--> CLOSED
 
+After many wrong logins a start-ok waits (throttle.py), in START_SENT, and so does what comes behind it.
+
 A missing pair is the peer's error (503 COMMAND_INVALID; once open, RabbitMQ's 504 CHANNEL_ERROR). Owns what the server says of itself and the tune rules.
 """
 

@@ -14,6 +14,8 @@ from amqpd.base.errors import CommandInvalid, LoginRefused, NotAllowed
 from amqpd.connections.handshake import agreed, tune_method
 from amqpd.connections.heartbeats import Heartbeats
 from amqpd.connections.sasl import is_offered, parse_response, refusal_text
+from amqpd.connections.throttle import Attempt
+from amqpd.vhosts.access import printable
 from amqpd.wire.field_table import FieldTable
 from amqpd.wire.methods import new_method, octets_of, table_of
 
@@ -32,16 +34,34 @@ def on_start_ok(connection: Connection, method: commands.Connection.StartOk) -> 
     if not is_offered(mechanism):
         raise CommandInvalid(f"unknown authentication mechanism '{mechanism}'")
     credentials = parse_response(mechanism, octets_of(method, "response"))
+    user = credentials.user if credentials is not None else ""
+    throttle = connection.broker.throttle
+    now_ms = connection.agenda.monotonic_ms
+    attempt = throttle.attempt(connection.peer_host, user, credentials, mechanism, now_ms)
+    if throttle.is_due(attempt, now_ms):
+        decide(connection, attempt)
+    else:
+        connection.attempt = attempt
+
+
+def decide(connection: Connection, attempt: Attempt) -> None:
+    """Is the password right? Answers with tune, or with a refusal, which may be a LoginRefused."""
+    credentials = attempt.credentials
+    throttle = connection.broker.throttle
     reason = "malformed credentials"
-    if credentials is not None:
+    if attempt.is_too_much:
+        reason = f"user '{printable(attempt.user)}' - not looked at, too many wrong ones wait already"
+    elif credentials is not None:
         access = connection.broker.access
         reason = access.authenticate(credentials.user, credentials.password, connection.peer_host)
     if credentials is None or reason != "":
-        connection.agenda.notice(f"login from {connection.peer_host}:{connection.peer_port} refused: {reason}")
-        if has_capability(properties, "authentication_failure_close"):
-            raise LoginRefused(refusal_text(mechanism))
+        throttle.failed(attempt, connection.agenda.monotonic_ms)
+        connection.agenda.warn(f"login from {connection.describe()} refused: {reason}")
+        if has_capability(connection.client_properties, "authentication_failure_close"):
+            raise LoginRefused(refusal_text(attempt.mechanism))
         connection.refuse()
         return
+    throttle.succeeded(attempt, connection.agenda.monotonic_ms)
     connection.user = credentials.user
     connection.send(tune_method(connection.limits))
 
@@ -67,6 +87,7 @@ def on_open(connection: Connection, method: commands.Connection.Open) -> None:
     session.wants_blocked = has_capability(connection.client_properties, "connection.blocked")
     session.peer = connection.describe()
     connection.session = session
+    connection.agenda.notice(f"{connection.describe()} is connected to vhost '{name}'")
     connection.send(new_method(commands.Connection.OpenOk))
 
 

@@ -89,6 +89,7 @@ class ConsistentHashExchange(Exchange):
             return []
         if len(self._sorted) == 0:
             self._sorted = [self._shares[key] for key in sorted(self._shares)]
+        self.last_cost = len(self._sorted)
         hashed = hash32(self._hashed(routing_key, headers, header))
         best = self._sorted[0]
         lowest = best.draw(hashed)

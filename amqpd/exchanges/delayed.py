@@ -28,6 +28,7 @@ class DelayedExchange(Exchange):
         self.by_key_only = False
         self.delays = True
         # The registry, which knows the types, replaces it by the one asked for.
+        self.tries_each_key = True
         self.inner: Exchange = DirectExchange("direct", name, durable, auto_delete, internal, arguments)
 
     def check_arguments(self, where: str) -> None:
@@ -50,7 +51,9 @@ class DelayedExchange(Exchange):
         return self.inner.route(routing_key, headers)
 
     def route_message(self, routing_key: str, headers: FieldTable | None, header: bytes) -> list[Binding]:
-        return self.inner.route_message(routing_key, headers, header)
+        found = self.inner.route_message(routing_key, headers, header)
+        self.last_cost = self.inner.last_cost
+        return found
 
     def on_bound(self, binding: Binding) -> None:
         self.inner.bind(binding)

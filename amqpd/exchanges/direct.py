@@ -17,6 +17,7 @@ class DirectExchange(Exchange):
         self, type_name: str, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: FieldTable
     ) -> None:
         super().__init__(type_name, name, durable, auto_delete, internal, arguments)
+        self.tries_each_key = True
         self._by_routing_key: dict[str, dict[bytes, Binding]] = {}
 
     def route(self, routing_key: str, headers: FieldTable | None) -> list[Binding]:

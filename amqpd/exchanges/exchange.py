@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
 
 from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import DEFAULTS, Limits
@@ -83,10 +83,14 @@ class Exchange:
         self.alternate: str | None = alternate_argument(arguments)
         # True: `route` looks at nothing but the routing key and the bindings, so its answer may be kept.
         self.by_key_only = True
+        # False: a message goes the same way whatever further routing keys it has (CC, BCC).
+        self.tries_each_key = False
         # True: a message with a header x-delay waits for that long before it is routed here (vhosts/delays.py).
         self.delays = False
         # True: a message with a header x-deduplication-header is routed here once (vhosts/deduplication.py).
         self.deduplicates = False
+        # Steps that the last `route` took, beside what it found; 0 where they are few. For who bounds the work of a turn.
+        self.last_cost: i64 = 0
         # In bind order.
         self.bindings: dict[bytes, Binding] = {}
         # An auto-delete exchange that was never bound lives on.

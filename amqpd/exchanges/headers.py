@@ -9,12 +9,19 @@
 An argument is matched by a header of the same name with the same value, see canonical.match_form; a void argument by
 any header of that name. Without arguments to look at, `all` matches everything and `any` nothing.
 
-Owns each binding's condition, worked out once when it is bound. Cost: one look at each binding per message.
+Owns each binding's condition, worked out once when it is bound, and the index that says which are worth a look:
+
+    x-match all: under one of its arguments, the one that fewest bindings have when it is bound; `any`: under each
+
+so a message costs a look at each of its headers, and at what is indexed under it with this value, or with any.
+Invariant: what the index leaves out can't match; the bindings found come in bind order, as from a walk over all.
 """
 
 from __future__ import annotations
 
 from typing import Final, final
+
+from mypy_extensions import i64
 
 from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import DEFAULTS, Limits
@@ -23,13 +30,17 @@ from amqpd.exchanges.exchange import Binding, Exchange
 from amqpd.wire.field_table import FieldTable, Timestamp, type_name
 
 X_MATCH: Final = "x-match"
+# More than there are bindings.
+ANY_VALUE_COST: Final = 1 << 40
 X_MATCHES: Final = ("all", "any", "all-with-x", "any-with-x")
 
 
 @final
 class Condition:
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, number: int) -> None:
         self.binding = binding
+        # Its place in the order of binds.
+        self.number = number
         x_match = binding.arguments.get(X_MATCH)
         self.any_is_enough = x_match in ("any", "any-with-x")
         with_x = x_match in ("all-with-x", "any-with-x")
@@ -38,6 +49,8 @@ class Condition:
         for key, form in header_forms(binding.arguments).items():
             if key != X_MATCH and (with_x or not key.startswith("x-")):
                 self.wanted[key] = form
+        # Where it stands in the index; nowhere if it matches everything, or nothing.
+        self.places: list[tuple[str, bytes]] = []
 
     def is_met(self, forms: dict[str, bytes]) -> bool:
         for key, wanted in self.wanted.items():
@@ -55,7 +68,13 @@ class HeadersExchange(Exchange):
     ) -> None:
         super().__init__(type_name, name, durable, auto_delete, internal, arguments)
         self.by_key_only = False
+        # By the binding's key.
         self._conditions: dict[bytes, Condition] = {}
+        # By header name and form, then as above.
+        self._index: dict[str, dict[bytes, dict[bytes, Condition]]] = {}
+        # `all` without arguments.
+        self._always: dict[bytes, Condition] = {}
+        self._bound_count = 0
 
     def check_binding(self, binding: Binding, limits: Limits = DEFAULTS) -> None:
         arguments = binding.arguments
@@ -79,13 +98,69 @@ class HeadersExchange(Exchange):
         if len(self._conditions) == 0:
             return []
         forms: dict[str, bytes] = {} if headers is None else header_forms(headers)
-        return [condition.binding for condition in self._conditions.values() if condition.is_met(forms)]
+        # By number.
+        found: dict[int, Binding] = {}
+        for condition in self._always.values():
+            found[condition.number] = condition.binding
+        cost: i64 = len(forms)
+        for name, form in forms.items():
+            by_form = self._index.get(name)
+            if by_form is None:
+                continue
+            cost += _look_at(by_form.get(form), forms, found)
+            if form != VOID_FORM:
+                cost += _look_at(by_form.get(VOID_FORM), forms, found)
+        self.last_cost = cost
+        return [found[number] for number in sorted(found)]
 
     def on_bound(self, binding: Binding) -> None:
-        self._conditions[binding.key] = Condition(binding)
+        self._bound_count += 1
+        condition = Condition(binding, self._bound_count)
+        self._conditions[binding.key] = condition
+        if condition.any_is_enough:
+            condition.places = list(condition.wanted.items())
+        elif len(condition.wanted) > 0:
+            condition.places = [self._rarest(condition.wanted)]
+        else:
+            self._always[binding.key] = condition
+        for name, form in condition.places:
+            self._index.setdefault(name, {}).setdefault(form, {})[binding.key] = condition
 
     def on_unbound(self, binding: Binding) -> None:
-        del self._conditions[binding.key]
+        condition = self._conditions.pop(binding.key)
+        self._always.pop(binding.key, None)
+        for name, form in condition.places:
+            by_form = self._index[name]
+            del by_form[form][binding.key]
+            if len(by_form[form]) == 0:
+                del by_form[form]
+                if len(by_form) == 0:
+                    del self._index[name]
+
+    def _rarest(self, wanted: dict[str, bytes]) -> tuple[str, bytes]:
+        """Where fewest stand so far; last of all under an argument that any value will do for."""
+        best: tuple[str, bytes] | None = None
+        lowest: i64 = 0
+        for name, form in wanted.items():
+            count: i64 = len(self._index.get(name, {}).get(form, {}))
+            if form == VOID_FORM:
+                count += ANY_VALUE_COST
+            if best is None or count < lowest:
+                best = (name, form)
+                lowest = count
+        assert best is not None
+        return best
+
+
+def _look_at(candidates: dict[bytes, Condition] | None, forms: dict[str, bytes], found: dict[int, Binding]) -> i64:
+    """Add those that are met; returns how many there were to look at."""
+    if candidates is None:
+        return 0
+    for condition in candidates.values():
+        # One match is enough for `any`, and it stands here for one.
+        if condition.any_is_enough or condition.is_met(forms):
+            found[condition.number] = condition.binding
+    return len(candidates)
 
 
 def header_forms(headers: FieldTable) -> dict[str, bytes]:

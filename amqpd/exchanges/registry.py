@@ -63,5 +63,6 @@ def create(
         inner = arguments.get(X_DELAYED_TYPE)
         if isinstance(inner, str) and inner in TYPES and inner != X_DELAYED_MESSAGE:
             exchange.inner = TYPES[inner](inner, name, durable, auto_delete, internal, arguments)
+            exchange.tries_each_key = exchange.inner.tries_each_key
             exchange.deduplicates = exchange.inner.deduplicates
     return exchange

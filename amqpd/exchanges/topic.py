@@ -82,11 +82,10 @@ class TopicExchange(Exchange):
         self, type_name: str, name: str, durable: bool, auto_delete: bool, internal: bool, arguments: FieldTable
     ) -> None:
         super().__init__(type_name, name, durable, auto_delete, internal, arguments)
+        self.tries_each_key = True
         self.root = Node(False)
         # Grows by one per word of every message, so that marks of earlier ones are never mistaken for this one's.
         self._step: i64 = 0
-        # Nodes reached by the last match, once for each word: what it cost.
-        self.last_cost: i64 = 0
 
     def check_binding(self, binding: Binding, limits: Limits = DEFAULTS) -> None:
         count = binding.routing_key.count(".") + 1
@@ -105,6 +104,7 @@ class TopicExchange(Exchange):
             cost += len(reached)
             if len(reached) == 0:
                 break
+        # Nodes reached, once for each word.
         self.last_cost = cost
         found: list[Binding] = []
         for node in reached:

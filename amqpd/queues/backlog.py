@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 # So many chunks are read ahead, at most.
 READ_AHEAD_CHUNKS: Final = 16
-RETRIES_MAX: Final = 3
 # Chunks that are gone are forgotten in blocks of at least this many.
 COMPACT_COUNT: Final = 256
 # So many chunks of one queue are read at a time to be moved.
@@ -143,6 +142,8 @@ class Backlog:
         for entry in chunk.entries:
             if entry.is_ready:
                 packer.add(entry)
+                # Nobody finds it any more; who still has it from before is told that it is not what it was.
+                entry.is_ready = False
             else:
                 discarded += 1
                 # Out of the order, but it may be a dead letter that nobody took: what is said of a page is not said of it.
@@ -239,17 +240,27 @@ class Backlog:
     def arrived(self, read: PageRead) -> None:
         """What was read is back, as far as anybody still wants it."""
         chunk = read.chunk
-        if self.is_ended or chunk.read is not read:
+        is_wanted = not self.is_ended and chunk.read is read
+        if is_wanted and None in read.pieces:
+            # That says nothing about the bytes: only what was read can be damaged.
+            self._ready.losses.failed(read)
             return
-        if read.tries < RETRIES_MAX and None in read.pieces:
-            read.tries += 1
-            self._agenda.reads.append(read)
+        if read.failure_count > 0:
+            self._ready.losses.over()
+        if not is_wanted:
             return
         chunk.read = None
         if read.is_move:
             self._move(chunk, read)
         else:
             self._warm(chunk, read)
+
+    def ask_again(self, read: PageRead) -> None:
+        """It could not be read; perhaps it can by now."""
+        if self.is_ended or read.chunk.read is not read:
+            self._ready.losses.over()
+        else:
+            self._agenda.reads.append(read)
 
     def _warm(self, chunk: Chunk, read: PageRead) -> None:
         entries: list[Entry] = []
@@ -295,7 +306,7 @@ class Backlog:
         return count == 0
 
     def _move(self, chunk: Chunk, read: PageRead) -> None:
-        """Log once more what is in a segment that should go, and stay on disk. What can't be read is given up."""
+        """Log once more what is in a segment that should go, and stay on disk. What is damaged is given up."""
         log = self._agenda.log
         lost_count: i64 = 0
         lost_bytes: i64 = 0
@@ -341,6 +352,15 @@ class Backlog:
         for entry in self._tail:
             if entry.is_ready:
                 found.append(entry)
+        return found
+
+    def runs(self) -> list[list[Entry]]:
+        """The same, chunk by chunk; a chunk's list never changes."""
+        found: list[list[Entry]] = []
+        for at in range(self._first, len(self._chunks)):
+            if len(self._chunks[at].entries) > 0:
+                found.append(self._chunks[at].entries)
+        found.append(self._tail[:])
         return found
 
     def pages(self) -> list[Page]:

@@ -69,7 +69,7 @@ class Chunk:
 class PageRead:
     """What a chunk wants from the log. The shell fills `pieces`, one list for each page, and hands it back.
 
-    A page whose bytes can't be read has None.
+    A page whose bytes could not be read has None, and `error` says why: it is asked for again.
     """
 
     def __init__(self, backlog: Backlog, chunk: Chunk) -> None:
@@ -77,7 +77,9 @@ class PageRead:
         self.chunk = chunk
         self.pages = chunk.pages
         self.pieces: list[list[Piece] | None] = []
-        self.tries: i64 = 1
+        self.error: Exception | None = None
+        # How often in a row it has come to nothing.
+        self.failure_count: i64 = 0
         # Nobody wants it in memory: it only has to leave its segment.
         self.is_move = False
 

@@ -3,20 +3,26 @@
 Owns the reasons and the x-death table (behaviour of RabbitMQ): the newest death first, one table for each pair of queue
 and reason, whose count grows; x-first-death-* written once, x-last-death-* every time. Headers are spliced: whatever the
 client sent keeps its bytes. Does not own where a dead letter goes (vhosts/dead_letters.py).
+
+A client may publish an x-death of its own, for example by publishing a dead letter again. Counts go on from there, but
+only what died since it was published can have gone round in a cycle. Since when says the one thing that no client looks
+at, the order of entries, so it is known wherever the message is kept, and after a restart:
+
+    x-last-death-exchange before -queue     it has died since it was published: `disowned` turns them round in a publish
+    `count` before all else in a table      this death is one of those; in a table from before it stands last
+
+Invariant: the deaths since the publish stand before all others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import Final
 
 from librt.strings import BytesWriter, write_i32_be, write_i64_be
 from mypy_extensions import i32, i64
 
-from amqpd.wire.field_table import EMPTY_TABLE, FieldTable, with_entry, with_value, without
+from amqpd.wire.field_table import EMPTY_TABLE, FieldTable, encode_value, with_entry, with_value, without
 from amqpd.wire.properties import expiration, headers, with_headers, without_expiration
-
-if TYPE_CHECKING:
-    from amqpd.queues.entry import Entry
 
 REJECTED: Final = "rejected"
 EXPIRED: Final = "expired"
@@ -24,25 +30,39 @@ MAXLEN: Final = "maxlen"
 DELIVERY_LIMIT: Final = "delivery_limit"
 
 X_DEATH: Final = "x-death"
+LAST_EXCHANGE: Final = "x-last-death-exchange"
+LAST_QUEUE: Final = "x-last-death-queue"
+LAST_REASON: Final = "x-last-death-reason"
+# So many tables are looked at and kept, the newest: each further death writes them all again. (RabbitMQ keeps all.)
+DEATHS_MAX: Final = 1000
+COUNT_MAX: Final = 0x7FFFFFFFFFFFFFFF
 
-
-@final
-class DeadLetter:
-    """A message on its way out of a queue; the log still has it there."""
-
-    def __init__(self, entry: Entry, reason: str) -> None:
-        self.entry = entry
-        self.reason = reason
+# How a table begins that is written here, and the size of its first entry.
+_OWN: Final = b"\x05countl"
+_COUNT_BYTES: Final = 15
 
 
 def deaths(table: FieldTable | None) -> list[FieldTable]:
     """The x-death tables of a message, the newest first."""
-    if table is None:
-        return []
-    value = table.get(X_DEATH)
-    if not isinstance(value, list):
-        return []
-    return [each for each in value if isinstance(each, FieldTable)]
+    return [] if table is None else table.tables(X_DEATH, DEATHS_MAX)
+
+
+def disowned(table: FieldTable) -> FieldTable:
+    """The headers of a publish: whatever they say, this message has not died yet."""
+    if not table.comes_before(LAST_EXCHANGE, LAST_QUEUE):
+        return table
+    exchange = table.encoded(LAST_EXCHANGE)
+    return with_entry(without(table, LAST_EXCHANGE), LAST_EXCHANGE, chr(exchange[0]), exchange[1:])
+
+
+def _is_own(death: FieldTable) -> bool:
+    return death.raw.startswith(_OWN)
+
+
+def _disowned_death(death: FieldTable) -> FieldTable:
+    if not _is_own(death):
+        return death
+    return FieldTable(death.raw[_COUNT_BYTES:] + death.raw[:_COUNT_BYTES])
 
 
 def dead_header(
@@ -52,14 +72,17 @@ def dead_header(
     table = headers(header) or EMPTY_TABLE
     # RabbitMQ asks whether the message has died before, and does not look at who says so.
     is_first = not table.has(X_DEATH)
+    if not table.comes_before(LAST_EXCHANGE, LAST_QUEUE):
+        for key in (LAST_EXCHANGE, LAST_QUEUE, LAST_REASON):
+            table = without(table, key)
     table = _with_death(table, header, queue, reason, exchange, routing_keys, time_s)
     if is_first:
         table = with_value(table, "x-first-death-exchange", exchange)
         table = with_value(table, "x-first-death-queue", queue)
         table = with_value(table, "x-first-death-reason", reason)
-    table = with_value(table, "x-last-death-exchange", exchange)
-    table = with_value(table, "x-last-death-queue", queue)
-    table = with_value(table, "x-last-death-reason", reason)
+    table = with_value(table, LAST_EXCHANGE, exchange)
+    table = with_value(table, LAST_QUEUE, queue)
+    table = with_value(table, LAST_REASON, reason)
     if drops_cc:
         table = without(without(table, "CC"), "BCC")
     return with_headers(without_expiration(header), table)
@@ -74,18 +97,53 @@ def _with_death(
     routing_keys: list[str],
     time_s: i64,
 ) -> FieldTable:
-    known = deaths(table)
-    newest: FieldTable | None = None
-    others: list[FieldTable] = []
-    for death in known:
-        if newest is None and death.get("queue") == queue and death.get("reason") == reason:
-            count = death.get("count")
-            newest = with_entry(death, "count", "l", _long(count + 1 if isinstance(count, int) else 1))
+    firsts: list[FieldTable] = []
+    numbers: list[int] = []
+    places: dict[tuple[bytes, bytes], int] = {}
+    has_died = table.has(LAST_EXCHANGE)
+    for death in deaths(table):
+        if not has_died:
+            death = _disowned_death(death)
+        # Of several tables of one queue and reason RabbitMQ keeps the first.
+        key = (death.encoded("queue"), death.encoded("reason"))
+        place = places.get(key, -1)
+        if place < 0:
+            places[key] = len(firsts)
+            firsts.append(death)
+            numbers.append(1)
         else:
-            others.append(death)
-    if newest is None:
+            numbers[place] += 1
+    place = places.get((_encoded_string(queue), _encoded_string(reason)), -1)
+    if place < 0:
         newest = _first_death(header, queue, reason, exchange, routing_keys, time_s)
-    return with_entry(table, X_DEATH, "A", _array_of_tables([newest, *others]))
+    else:
+        # RabbitMQ takes a single table without a count for none, and several for as many.
+        uncounted = numbers[place] if len(firsts) > 1 or numbers[place] > 1 else 0
+        newest = _counted_once_more(firsts.pop(place), uncounted)
+        numbers.pop(place)
+    others = [_with_count(each, number) for each, number in zip(firsts, numbers, strict=True)]
+    return with_entry(table, X_DEATH, "A", _array_of_tables([newest, *others[: DEATHS_MAX - 1]]))
+
+
+def _counted_once_more(death: FieldTable, uncounted: int) -> FieldTable:
+    """It is one of this message from now on. `uncounted`: what it counts for where it does not say so by a number."""
+    count = death.get("count")
+    if isinstance(count, bool) or not isinstance(count, int):
+        count = uncounted
+    counted = with_entry(EMPTY_TABLE, "count", "l", _long(min(count + 1, COUNT_MAX)))
+    return FieldTable(counted.raw + without(death, "count").raw)
+
+
+def _with_count(death: FieldTable, number: int) -> FieldTable:
+    """Clients read the count of each table, which very old brokers did not write."""
+    if death.get("count") is not None:
+        return death
+    return with_entry(without(death, "count"), "count", "l", _long(number))
+
+
+def _encoded_string(text: str) -> bytes:
+    tag, encoded = encode_value(text)
+    return tag.encode("ascii") + encoded
 
 
 def _first_death(
@@ -121,15 +179,19 @@ def _array_of_tables(tables: list[FieldTable]) -> bytes:
     return writer.getvalue()
 
 
-def is_cycle(table: FieldTable | None, queue: str) -> bool:
-    """Has this message, whose newest death is in the table already, been in the queue before by itself all the way?
+def queues_since_publish(table: FieldTable | None) -> dict[str, None]:
+    """Where this message, whose newest death is in the table already, has been by itself all the way.
 
-    RabbitMQ drops such a message rather than sending it round for ever; a rejection is somebody's decision, so it breaks
-    the cycle.
+    RabbitMQ drops a message that would come back there rather than sending it round for ever; a rejection is somebody's
+    decision, so it breaks the cycle.
     """
+    names: dict[str, None] = {}
+    if table is None or not table.comes_before(LAST_EXCHANGE, LAST_QUEUE):
+        return names
     for death in deaths(table):
-        if death.get("reason") == REJECTED:
-            return False
-        if death.get("queue") == queue:
-            return True
-    return False
+        if not _is_own(death) or death.get("reason") == REJECTED:
+            break
+        name = death.get("queue")
+        if isinstance(name, str):
+            names[name] = None
+    return names

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64, mypyc_attr, u8
 
 from amqpd.base.message import Message
 from amqpd.base.timers import Timer
@@ -35,7 +35,11 @@ class Entry(Timer):
         self.delivery_count: i64 = 0
         self.redelivered = False
         self.is_ready = False
+        # Of which of the queue's times it is: what a purge has taken is of an older one, and not the queue's any more.
+        self.era: u8 = queue.era
         self.is_settled = False
+        # Unacked, and a transaction that is not committed yet has its ack, nack or reject.
+        self.is_held = False
         # True while it stands in the timing wheel.
         self.is_timed = False
 
@@ -44,5 +48,11 @@ class Entry(Timer):
         if self.is_ready:
             self.queue.expire(self)
 
+    def failed(self, error: Exception) -> None:
+        self.queue.entry_failed(self, error)
+
     def is_done(self) -> bool:
         return self.is_settled
+
+    def rank(self) -> i64:
+        return self.message.message_id

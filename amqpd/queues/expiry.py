@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from amqpd.queues.entry import Entry
     from amqpd.queues.queue import Queue
 
-# A turn with more dead letters than these would keep everybody else waiting too long.
-EXPIRED_PER_TURN_MAX: Final = 4096
+# When the head of a queue is looked at again after that went wrong.
+AGAIN_MS: Final = 1000
 
 
 def effective_ttl_ms(queue_ttl_ms: i64, message_ttl_ms: i64) -> i64:
@@ -63,14 +63,24 @@ class HeadTimer(Timer):
         self.is_armed = False
         expire_overdue(self._queue)
 
+    def failed(self, error: Exception) -> None:
+        queue = self._queue
+        queue.agenda.failed(f"the expiry of {queue.title}", error)
+        _watch_head(queue, queue.agenda.monotonic_ms + AGAIN_MS)
+
     def is_done(self) -> bool:
         return self._queue.is_deleted
+
+
+def is_timed_alone(queue: Queue, entry: Entry) -> bool:
+    """Has it a timer of its own? Those that only have their queue's TTL are due in the order of the queue."""
+    return entry.message.ttl_ms >= 0 or queue.options.max_priority >= 0 or queue.options.is_delay
 
 
 def set_deadline(queue: Queue, entry: Entry, due_ms: i64) -> None:
     """An entry that comes into the queue's order is due then. Said before it does: what is timed stays in memory."""
     entry.due_ms = due_ms
-    if entry.message.ttl_ms >= 0 or queue.options.max_priority >= 0 or queue.options.is_delay:
+    if is_timed_alone(queue, entry):
         entry.is_timed = True
         queue.agenda.wheel.add(entry)
     else:
@@ -105,13 +115,18 @@ def _watch_head(queue: Queue, due_ms: i64) -> None:
     timer = queue.head_timer
     if timer is not None and timer.is_armed and timer.due_ms <= due_ms:
         return
+    queue.agenda.wheel.add(_arm(queue, due_ms))
+
+
+def _arm(queue: Queue, due_ms: i64) -> HeadTimer:
+    timer = queue.head_timer
     if timer is None or timer.is_armed:
         # One that stands in the wheel can't be moved: it will look too late, and find nothing to do.
         timer = HeadTimer(queue)
         queue.head_timer = timer
     timer.is_armed = True
     timer.due_ms = due_ms
-    queue.agenda.wheel.add(timer)
+    return timer
 
 
 def forget_head(queue: Queue) -> None:
@@ -124,15 +139,26 @@ def forget_head(queue: Queue) -> None:
 
 
 def expire_overdue(queue: Queue) -> None:
-    """The head timer fired: what is overdue at the head leaves, and the rest of very many in the next turns."""
-    now_ms = queue.agenda.monotonic_ms
+    """What is overdue at the head leaves, as far as the turn has room for it, at least one; the rest in the next turns."""
+    agenda = queue.agenda
+    now_ms = agenda.monotonic_ms
     ready = queue.ready
-    left: i64 = EXPIRED_PER_TURN_MAX
     entry = ready.oldest()
-    while left > 0 and entry is not None and entry.due_ms != 0 and entry.due_ms <= now_ms:
-        queue.leave(ready.pop(), EXPIRED)
-        entry = ready.oldest()
-        left -= 1
+    if entry is not None and entry.due_ms != 0 and entry.due_ms <= now_ms:
+        while True:
+            queue.leave(ready.pop(), EXPIRED)
+            agenda.budget -= 1
+            entry = ready.oldest()
+            if entry is None or entry.due_ms == 0 or entry.due_ms > now_ms:
+                break
+            if agenda.budget <= 0:
+                _go_on_later(queue, entry.due_ms)
+                return
     if entry is not None and entry.due_ms != 0:
-        # Not before the next turn, or one turn would go on until there is nothing left.
-        _watch_head(queue, entry.due_ms if entry.due_ms > now_ms else now_ms + 1)
+        _watch_head(queue, entry.due_ms)
+
+
+def _go_on_later(queue: Queue, due_ms: i64) -> None:
+    timer = queue.head_timer
+    if timer is None or not timer.is_armed or timer.due_ms > due_ms:
+        queue.agenda.wheel.put_off(_arm(queue, due_ms))

@@ -55,6 +55,9 @@ class MeasuredReady(ReadyOrder):
     def entries(self) -> list[Entry]:
         return self.order.entries()
 
+    def runs(self) -> list[list[Entry]]:
+        return self.order.runs()
+
     def pages(self) -> list[Page]:
         return self.order.pages()
 
@@ -74,7 +77,7 @@ class MeasuredReady(ReadyOrder):
         self.ready_bytes -= body_bytes
         self.order.lose(part, count, body_bytes)
 
-    def clear(self) -> None:
+    def dismantle(self) -> list[list[Entry]]:
         self.count = 0
         self.ready_bytes = 0
-        self.order.clear()
+        return self.order.dismantle()

@@ -1,13 +1,13 @@
 """A queue whose options have changed by policy: what that means for what is in it already.
 
-Does not own which options a queue has (vhosts/policies.py), nor the new deadlines (retime.py).
+Each queue gets as much done at once as the turn has room for, and goes on by itself in the next ones. Does not own which
+options a queue has (vhosts/policies.py), nor the new deadlines (retime.py).
 """
 
 from __future__ import annotations
 
 from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.dedup_window import window_of
-from amqpd.queues.expiry import expire_overdue
 from amqpd.queues.order import fitting
 from amqpd.queues.overflow import DROP_HEAD
 from amqpd.queues.queue import Queue
@@ -30,9 +30,7 @@ def apply_options(queue: Queue, options: QueueOptions) -> None:
         queue.is_retimed = True
         # It knows the old deadline; it will look at nothing in particular.
         queue.head_timer = None
-        retime(queue, old.message_ttl_ms, agenda)
-        if options.message_ttl_ms >= 0:
-            expire_overdue(queue)
+        retime(queue, old.message_ttl_ms)
     if options.overflow == DROP_HEAD:
         queue.drop_surplus()
     queue.dedup = window_of(queue)

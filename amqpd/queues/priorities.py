@@ -89,6 +89,12 @@ class PriorityReady(ReadyOrder):
             found.extend(level.entries())
         return found
 
+    def runs(self) -> list[list[Entry]]:
+        found: list[list[Entry]] = []
+        for level in reversed(self._levels):
+            found.extend(level.runs())
+        return found
+
     def pages(self) -> list[Page]:
         found: list[Page] = []
         for level in reversed(self._levels):
@@ -111,7 +117,9 @@ class PriorityReady(ReadyOrder):
         self.count -= count
         part.lose(part, count, body_bytes)
 
-    def clear(self) -> None:
+    def dismantle(self) -> list[list[Entry]]:
         self.count = 0
+        runs: list[list[Entry]] = []
         for level in self._levels:
-            level.clear()
+            runs.extend(level.dismantle())
+        return runs

@@ -1,23 +1,26 @@
 """The order in which ready messages leave: by message_id, the oldest first.
 
 `ReadyOrder` is what a queue asks; `Ready` is the plain one. Others (priorities.py, measured.py) are made of it.
-`Ready` owns two runs: `_items`, the arrivals, and `_returned`, what was delivered and came back. Whatever comes back was
+`Ready` owns two orders: `_items`, the arrivals, and `_returned`, what was delivered and came back. Whatever comes back was
 once at the head, so every returned entry is older than every arrival that has not left yet. An entry that leaves from the
-middle (it expired) is settled where it stands and skipped later; when such places are the majority the runs are packed.
+middle (it expired) is settled where it stands and skipped later; when such places are the majority both are packed.
 A queue that gets deep goes on behind `_items` in a backlog (backlog.py), most of which can be on disk only.
-Invariant: both runs grow by message_id; `count` is the number of entries that are ready, on disk or not.
+Invariant: both go by message_id; `count` is the number of entries that are ready, on disk or not.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 from mypy_extensions import i64
 
 from amqpd.base.message import Message
+from amqpd.base.sorted_timers import SortedTimers
+from amqpd.base.timers import Timer
 from amqpd.queues.backlog import Backlog
 from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import arrived_wall_ms, deadline_of_logged
+from amqpd.queues.losses import Losses
 from amqpd.store.page import Page
 
 if TYPE_CHECKING:
@@ -68,6 +71,10 @@ class ReadyOrder:
         """Everything that is in memory, in the order of leaving."""
         raise NotImplementedError
 
+    def runs(self) -> list[list[Entry]]:
+        """The same, in lists that don't change any more; what has left may stand there still."""
+        raise NotImplementedError
+
     def pages(self) -> list[Page]:
         """Everything that is on disk only."""
         return []
@@ -85,19 +92,22 @@ class ReadyOrder:
         return True
 
     def lose(self, part: ReadyOrder, count: i64, body_bytes: i64) -> None:
-        """So much of `part`, which may be this order, was on disk and can't be read."""
+        """So much of `part`, which may be this order, was on disk and is damaged."""
         self.count -= count
 
     def body_bytes(self) -> i64:
         """Of everything that is ready."""
         total: i64 = 0
-        for entry in self.entries():
-            total += len(entry.message.body)
+        for run in self.runs():
+            for entry in run:
+                if entry.is_ready:
+                    total += len(entry.message.body)
         for page in self.pages():
             total += page.body_bytes
         return total
 
-    def clear(self) -> None:
+    def dismantle(self) -> list[list[Entry]]:
+        """What `runs` gives, and the order is at its end; `pages` are asked for before."""
         raise NotImplementedError
 
 
@@ -114,9 +124,8 @@ class Ready(ReadyOrder):
         self._head: i64 = 0
         self._head_bytes: i64 = 0
         self._backlog: Backlog | None = None
-        self._returned: list[Entry] = []
-        self._returned_head: i64 = 0
-        # Entries in the runs that were discarded.
+        self._returned = SortedTimers()
+        # Entries in both that were discarded.
         self._discarded: i64 = 0
 
     def append(self, entry: Entry) -> None:
@@ -160,7 +169,7 @@ class Ready(ReadyOrder):
     def pop(self) -> Entry:
         self.count -= 1
         while True:
-            entry = self._pop_returned() if len(self._returned) > 0 else self._pop_item()
+            entry = _entry_of(self._returned.pop()) if self._returned.count > 0 else self._pop_item()
             if entry.is_ready:
                 entry.is_ready = False
                 return entry
@@ -194,37 +203,10 @@ class Ready(ReadyOrder):
         self._head = head
         return entry
 
-    def _pop_returned(self) -> Entry:
-        head = self._returned_head
-        entry = self._returned[head]
-        head += 1
-        if head == len(self._returned):
-            self._returned = []
-            head = 0
-        elif head >= COMPACT_COUNT and head * 2 > len(self._returned):
-            del self._returned[:head]
-            head = 0
-        self._returned_head = head
-        return entry
-
     def put_back(self, entry: Entry) -> None:
         entry.is_ready = True
         self.count += 1
-        run = self._returned
-        message_id = entry.message.message_id
-        size: i64 = len(run)
-        if size == 0 or run[size - 1].message.message_id < message_id:
-            run.append(entry)
-            return
-        low = self._returned_head
-        high = size
-        while low < high:
-            middle = (low + high) >> 1
-            if run[middle].message.message_id < message_id:
-                low = middle + 1
-            else:
-                high = middle
-        run.insert(low, entry)
+        self._returned.push(entry.message.message_id, 0, entry)
 
     def discard(self, entry: Entry) -> None:
         entry.is_ready = False
@@ -236,17 +218,19 @@ class Ready(ReadyOrder):
     def _pack(self) -> None:
         self._items = [entry for entry in self._items[self._head :] if entry is not None and entry.is_ready]
         self._head = 0
-        self._returned = [entry for entry in self._returned[self._returned_head :] if entry.is_ready]
-        self._returned_head = 0
+        returned = self._returned_entries()
+        self._returned.clear()
+        for entry in returned:
+            self._returned.push(entry.message.message_id, 0, entry)
         self._discarded = 0
 
     def oldest(self) -> Entry | None:
-        while len(self._returned) > 0:
-            entry = self._returned[self._returned_head]
+        while self._returned.count > 0:
+            entry = _entry_of(self._returned.first())
             if entry.is_ready:
                 return entry
             self._discarded -= 1
-            self._pop_returned()
+            self._returned.pop()
         while True:
             if self._head >= len(self._items):
                 if self._backlog is None or self._backlog.is_empty or self._backlog.is_first_cold():
@@ -259,13 +243,31 @@ class Ready(ReadyOrder):
             self._discarded -= 1
             self._pop_item()
 
+    def _returned_entries(self) -> list[Entry]:
+        """Those of them that are ready, the oldest first."""
+        found: list[Entry] = []
+        for timer in self._returned.timers():
+            entry = _entry_of(timer)
+            if entry.is_ready:
+                found.append(entry)
+        if not self._returned.is_in_order:
+            found.sort(key=_message_id)
+        return found
+
     def entries(self) -> list[Entry]:
-        found = [entry for entry in self._returned[self._returned_head :] if entry.is_ready]
+        found = self._returned_entries()
         for entry in self._items[self._head :]:
             if entry is not None and entry.is_ready:
                 found.append(entry)
         if self._backlog is not None:
             found.extend(self._backlog.entries())
+        return found
+
+    def runs(self) -> list[list[Entry]]:
+        # Places are cleared before the head only.
+        found = [self._returned_entries(), cast("list[Entry]", self._items[self._head :])]
+        if self._backlog is not None:
+            found.extend(self._backlog.runs())
         return found
 
     def move_leaving(self) -> bool:
@@ -295,20 +297,30 @@ class Ready(ReadyOrder):
         return entry
 
     def arrived_wall_ms(self, entry: Entry) -> i64:
-        assert self._home is not None
-        return arrived_wall_ms(self._home.options.message_ttl_ms, entry, self._home.agenda)
+        home = self._home
+        assert home is not None
+        # While the queue gets a new TTL nobody knows which one the deadline of this entry was made of.
+        ttl_ms: i64 = home.options.message_ttl_ms if home.retiming is None else -1
+        return arrived_wall_ms(ttl_ms, entry, home.agenda)
 
     def forget_discarded(self, count: i64) -> None:
         self._discarded -= count
 
-    def give_up(self, page: Page, index: i64) -> None:
-        """The disk does not have a message any more as it was written."""
+    @property
+    def losses(self) -> Losses:
         home = self._home
         assert home is not None
-        home.agenda.notice(
-            f"queue '{home.name}' in vhost '{home.vhost_name}' has lost a message: segment {page.segment.number} "
-            f"is damaged at byte {page.offset(index)}"
-        )
+        losses = home.losses
+        if losses is None:
+            losses = Losses(home)
+            home.losses = losses
+        return losses
+
+    def give_up(self, page: Page, index: i64) -> None:
+        """It was read, and the disk does not have a message any more as it was written."""
+        home = self._home
+        assert home is not None
+        self.losses.lose(page, index)
         if not page.is_spilled:
             home.agenda.log.settle_one(home.queue_id, page, index)
 
@@ -316,6 +328,7 @@ class Ready(ReadyOrder):
         home = self._home
         assert home is not None
         if lost_count > 0:
+            self.losses.tell()
             home.ready.lose(self, lost_count, lost_bytes)
         home.back_in_memory()
 
@@ -357,9 +370,8 @@ class Ready(ReadyOrder):
                 found.append(entry)
         return found
 
-    def clear(self) -> None:
-        for entry in self.entries():
-            entry.is_ready = False
+    def dismantle(self) -> list[list[Entry]]:
+        runs = self.runs()
         if self._backlog is not None:
             self._backlog.end()
             self._backlog = None
@@ -367,6 +379,15 @@ class Ready(ReadyOrder):
         self._head_bytes = 0
         self._items = []
         self._head = 0
-        self._returned = []
-        self._returned_head = 0
+        self._returned.clear()
         self._discarded = 0
+        return runs
+
+
+def _entry_of(timer: Timer) -> Entry:
+    assert isinstance(timer, Entry)
+    return timer
+
+
+def _message_id(entry: Entry) -> int:
+    return int(entry.message.message_id)

@@ -8,30 +8,86 @@ was never logged and never had a deadline counts as if it came when the policy d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 from amqpd.base.message import Message
+from amqpd.base.timers import UNBOUNDED, Timer
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.entry import Entry
-from amqpd.queues.expiry import effective_ttl_ms, set_deadline
+from amqpd.queues.expiry import effective_ttl_ms, expire_overdue, is_timed_alone, set_deadline
+from amqpd.queues.walk import Walk
 
 if TYPE_CHECKING:
     from amqpd.queues.queue import Queue
 
+# So many are retimed at a time, whatever else the turn has done.
+RETIMED_COUNT_MIN: Final = 64
 
-def retime(queue: Queue, old_ttl_ms: i64, agenda: Agenda) -> None:
-    """Everything ready or waiting in a queue whose options are new, and whose head timer is forgotten."""
-    entries = queue.ready.entries()
-    in_order = queue.options.max_priority < 0
-    came_ms = arrivals(entries, old_ttl_ms, in_order, agenda.monotonic_ms, agenda.wall_ms)
-    for index, entry in enumerate(entries):
-        _move_deadline(entry, came_ms[index], agenda)
-    if queue.waiting.count > 0:
-        for entry in queue.waiting.entries():
-            retime_unacked(entry, agenda)
-        queue.waiting.rearm()
+
+@final
+@mypyc_attr(acyclic=True)
+class Retiming(Timer):
+    """Everything ready or waiting in a queue whose options are new, and whose head timer is forgotten.
+
+    As much as a turn has room for, and the rest in the next ones: as a timer it goes on where it was. Of two entries the
+    younger one comes first, so that what came before something known is no younger than that. What is delivered meanwhile
+    gets its deadline when it comes back, and the head is watched in the end.
+    """
+
+    def __init__(self, queue: Queue, old_ttl_ms: i64) -> None:
+        agenda = queue.agenda
+        self.due_ms = agenda.monotonic_ms
+        self._queue = queue
+        self._walk = Walk(queue.ready)
+        self._tries = queue.waiting.copy()
+        self._arrivals = Arrivals(old_ttl_ms, queue.options.max_priority < 0, agenda.monotonic_ms, agenda.wall_ms)
+
+    def fire(self) -> None:
+        agenda = self._queue.agenda
+        count_max = agenda.budget
+        if count_max < RETIMED_COUNT_MIN:
+            count_max = RETIMED_COUNT_MIN
+        if not self.go_on(count_max):
+            agenda.wheel.put_off(self)
+
+    def is_done(self) -> bool:
+        return self._queue.retiming is not self
+
+    def go_on(self, count_max: i64) -> bool:
+        """Look at so many more; True once that was all."""
+        queue = self._queue
+        agenda = queue.agenda
+        walk = self._walk
+        looked = -walk.looked
+        for entry in walk.next(count_max):
+            _move_deadline(entry, self._arrivals.came_ms(entry), agenda)
+        looked += walk.looked
+        while walk.is_over and len(self._tries) > 0 and looked < count_max:
+            looked += 1
+            each = self._tries.pop()
+            if not each.is_over:
+                retime_unacked(each.entry, agenda)
+                queue.waiting.rearm(each)
+        agenda.budget -= looked
+        if not walk.is_over or len(self._tries) > 0:
+            return False
+        queue.retiming = None
+        if queue.options.message_ttl_ms >= 0:
+            expire_overdue(queue)
+        return True
+
+
+def retime(queue: Queue, old_ttl_ms: i64) -> None:
+    """Begin, and go on as far as this turn has room for it."""
+    before = queue.retiming
+    if before is not None:
+        # Nobody knows from which TTL what it has not come to has its deadline.
+        before.go_on(UNBOUNDED)
+    retiming = Retiming(queue, old_ttl_ms)
+    queue.retiming = retiming
+    retiming.fire()
 
 
 def retime_unacked(entry: Entry, agenda: Agenda) -> None:
@@ -61,7 +117,8 @@ def _move_deadline(entry: Entry, came_ms: i64, agenda: Agenda) -> None:
         entry.is_timed = False
         agenda.wheel.done()
     entry.due_ms = due_ms
-    if due_ms != 0 and entry.is_ready:
+    # Who only has the queue's TTL needs no timer of its own: the head is watched.
+    if due_ms != 0 and entry.is_ready and is_timed_alone(queue, entry):
         set_deadline(queue, entry, due_ms)
 
 
@@ -72,23 +129,31 @@ def arrived_ms(message: Message, monotonic_ms: i64, wall_ms: i64) -> i64:
     return monotonic_ms - (wall_ms - message.enqueued_ms)
 
 
-def arrivals(entries: list[Entry], queue_ttl_ms: i64, in_order: bool, monotonic_ms: i64, wall_ms: i64) -> list[int]:
-    """When each entry came, by the deadline that it got from this queue TTL, else by the log.
+@final
+class Arrivals:
+    """When each entry came, by the deadline that it got from this queue TTL, else by the log. The youngest is asked first.
 
     `in_order`: the entries stand as they came, so that what came before something known is no younger than that.
     """
-    found: list[int] = []
-    latest_ms = monotonic_ms
-    for entry in reversed(entries):
-        ttl_ms = effective_ttl_ms(queue_ttl_ms, entry.message.ttl_ms)
-        if entry.due_ms != 0 and ttl_ms >= 0:
+
+    def __init__(self, queue_ttl_ms: i64, in_order: bool, monotonic_ms: i64, wall_ms: i64) -> None:
+        self._queue_ttl_ms = queue_ttl_ms
+        self._in_order = in_order
+        self._monotonic_ms = monotonic_ms
+        self._wall_ms = wall_ms
+        self._latest_ms = monotonic_ms
+
+    def came_ms(self, entry: Entry) -> i64:
+        message = entry.message
+        ttl_ms = effective_ttl_ms(self._queue_ttl_ms, message.ttl_ms)
+        # What has come back may have its deadline by the new TTL.
+        is_known = entry.delivery_count > 0 and message.enqueued_ms != 0
+        if entry.due_ms != 0 and ttl_ms >= 0 and not is_known:
             came_ms = entry.due_ms - ttl_ms
         else:
-            came_ms = arrived_ms(entry.message, monotonic_ms, wall_ms)
-        if in_order:
-            if came_ms > latest_ms:
-                came_ms = latest_ms
-            latest_ms = came_ms
-        found.append(int(came_ms))
-    found.reverse()
-    return found
+            came_ms = arrived_ms(message, self._monotonic_ms, self._wall_ms)
+        if self._in_order:
+            if came_ms > self._latest_ms:
+                came_ms = self._latest_ms
+            self._latest_ms = came_ms
+        return came_ms

@@ -2,35 +2,37 @@
 
 Owns file names and the order of fsyncs. Does not own what is in the files (store). Names are numbers: nothing that a client
 says becomes a path. One descriptor per segment stays open from its first write until it is closed in order, because a
-descriptor that was opened later may miss an error of the earlier writes.
+descriptor that was opened later may miss an error of the earlier writes. What is needed to read and to go on has descriptors
+kept back (descriptors.py).
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from amqpd.runtime.descriptors import FILE_MODE, SpareDescriptors, sync_directory
+from amqpd.runtime.lost import LOST_NAME
 from amqpd.store.disk import Disk
+
+if TYPE_CHECKING:
+    from amqpd.runtime.reserve import Reserve
 
 SEGMENT_SUFFIX: Final = ".segment"
 CHECKPOINT_SUFFIX: Final = ".checkpoint"
 ASIDE_SUFFIX: Final = ".bad"
 TEMPORARY_SUFFIX: Final = ".tmp"
 DIRECTORY_MODE: Final = 0o700
-FILE_MODE: Final = 0o600
+NUMBER_NAME: Final = re.compile(r"[0-9]{16}")
+# So many segments are open at a time to be read.
+READING_MAX: Final = 16
 # What is written of a big file before it is synced for the first time.
 SYNC_BYTES: Final = 4 << 20
-
-
-def sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_all(descriptor: int, parts: list[bytes], offset: int) -> None:
@@ -68,6 +70,20 @@ def replace_file(path: Path, blocks: Iterable[bytes]) -> None:
     sync_directory(path.parent)
 
 
+def read_all(descriptor: int, offset: int, size: int) -> bytes:
+    """Up to `size` bytes; fewer only at the end of the file, however many calls it takes and whatever was asked for."""
+    size = min(size, os.fstat(descriptor).st_size - offset)
+    parts: list[bytes] = []
+    while size > 0:
+        part = os.pread(descriptor, size, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        size -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 def make_directory(path: Path) -> None:
     """Create it, durably in its parent."""
     if not path.is_dir():
@@ -81,13 +97,30 @@ def with_path(error: OSError, path: Path) -> OSError:
 
 
 class FileDisk(Disk):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reserve: Reserve | None = None) -> None:
         self._path = path
+        self._reserve = reserve
         self._segments = path / "log"
         self._checkpoints = path / "checkpoints"
         self._descriptors: dict[int, int] = {}
+        # Of what is being read, the one used last at the end; never used nor closed without the lock.
+        self._reading: dict[int, int] = {}
+        self._reading_lock = threading.Lock()
+        self._descriptors_kept = SpareDescriptors()
         make_directory(self._segments)
         make_directory(self._checkpoints)
+
+    def keep_descriptors(self) -> None:
+        """From now on others may take all descriptors that there are: what is needed to go on is kept."""
+        self._descriptors_kept.keep([self._segments, self._checkpoints, self._path])
+
+    def close(self) -> None:
+        """Nothing is read or written any more. Open segments are left to the end of the process."""
+        with self._reading_lock:
+            for descriptor in self._reading.values():
+                os.close(descriptor)
+            self._reading = {}
+        self._descriptors_kept.close()
 
     # Segments
 
@@ -99,11 +132,11 @@ class FileDisk(Disk):
 
     def create_segment(self, number: int, header: bytes) -> None:
         path = self._segment(number)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        descriptor = self._descriptors_kept.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             write_all(descriptor, [header], 0)
             os.fsync(descriptor)
-            sync_directory(self._segments)
+            self._descriptors_kept.sync_directory(self._segments)
         except OSError:
             os.close(descriptor)
             # Nobody has seen it; the same number is tried again when there is room.
@@ -134,20 +167,30 @@ class FileDisk(Disk):
                 os.close(descriptor)
 
     def read(self, number: int, offset: int, size: int) -> bytes:
-        path = self._segment(number)
-        try:
-            with path.open("rb") as file:
-                file.seek(offset)
-                return file.read(size)
-        except OSError as error:
-            raise with_path(error, path) from error
+        return self.read_ranges(number, [(offset, size)])[0]
 
     def read_ranges(self, number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
-        # A descriptor of its own: the writer's may be closed meanwhile.
-        descriptor = os.open(self._segment(number), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return [os.pread(descriptor, size, offset) for offset, size in ranges]
-        finally:
+        with self._reading_lock:
+            try:
+                descriptor = self._reading_descriptor(number)
+                return [read_all(descriptor, offset, size) for offset, size in ranges]
+            except OSError as error:
+                self._close_reading(number)
+                raise with_path(error, self._segment(number)) from error
+
+    def _reading_descriptor(self, number: int) -> int:
+        """One of our own: the writer's may be closed meanwhile."""
+        descriptor = self._reading.pop(number, -1)
+        if descriptor < 0:
+            if len(self._reading) >= READING_MAX:
+                self._close_reading(next(iter(self._reading)))
+            descriptor = self._descriptors_kept.open(self._segment(number), os.O_RDONLY)
+        self._reading[number] = descriptor
+        return descriptor
+
+    def _close_reading(self, number: int) -> None:
+        descriptor = self._reading.pop(number, -1)
+        if descriptor >= 0:
             os.close(descriptor)
 
     def truncate(self, number: int, size: int) -> None:
@@ -161,8 +204,10 @@ class FileDisk(Disk):
             if descriptor >= 0:
                 # Recovery cut it; open, it would keep its space.
                 os.close(descriptor)
+            with self._reading_lock:
+                self._close_reading(number)
             self._segment(number).unlink(missing_ok=True)
-        sync_directory(self._segments)
+        self._descriptors_kept.sync_directory(self._segments)
 
     def keep_aside(self, number: int) -> str:
         path = self._segment(number)
@@ -170,8 +215,22 @@ class FileDisk(Disk):
         if not aside.exists():
             # A second name for the same file: what is intact in it can still be read under the first.
             os.link(path, aside)
-            sync_directory(self._segments)
+            self._descriptors_kept.sync_directory(self._segments)
         return aside.name
+
+    def keep_lost(self, lines: list[bytes]) -> None:
+        descriptor = self._descriptors_kept.open(self._path / LOST_NAME, os.O_WRONLY | os.O_CREAT)
+        try:
+            end = os.fstat(descriptor).st_size
+            try:
+                write_all(descriptor, lines, end)
+            except OSError:
+                os.ftruncate(descriptor, end)
+                raise
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._descriptors_kept.sync_directory(self._path)
 
     def _segment(self, number: int) -> Path:
         return self._segments / f"{number:016d}{SEGMENT_SUFFIX}"
@@ -179,7 +238,7 @@ class FileDisk(Disk):
     def _descriptor(self, number: int) -> int:
         descriptor = self._descriptors.get(number, -1)
         if descriptor < 0:
-            descriptor = os.open(self._segment(number), os.O_RDWR | os.O_CLOEXEC)
+            descriptor = self._descriptors_kept.open(self._segment(number), os.O_RDWR)
             self._descriptors[number] = descriptor
         return descriptor
 
@@ -220,10 +279,17 @@ class FileDisk(Disk):
         found = os.statvfs(self._path)
         return found.f_bavail * found.f_frsize
 
+    def give_up_reserve(self) -> bool:
+        return self._reserve is not None and self._reserve.give_up()
+
+    def make_reserve(self) -> bool:
+        return self._reserve is None or self._reserve.make()
+
 
 def numbers_in(directory: Path, suffix: str) -> list[int]:
     """Files that are called NUMBER and the suffix."""
     if not directory.is_dir():
         return []
     found = [path.name.removesuffix(suffix) for path in directory.iterdir() if path.name.endswith(suffix)]
-    return sorted(int(name) for name in found if name.isdigit())
+    # Exactly as we write them: anything else would not be found again by its number.
+    return sorted(int(name) for name in found if NUMBER_NAME.fullmatch(name) and int(name) > 0)

@@ -4,9 +4,11 @@
     amqpd-house   writes checkpoints and deletes segments, which the log must not wait for
     amqpd-reader  reads back what deep queues have on disk only
 
-Owns the threads, and what happens when the disk says no: no room means that the same batch is tried again until there is
-some, and nobody has been told that it is safe; any other error means that this log is never touched again. Does not own
-the order of effects of one batch (store/segment.py). The callbacks of `DiskEvents` run in these threads.
+Owns the threads, and what happens when the disk says no: where something is lacking (room, descriptors, memory, a lock) the same
+batch is tried again until it is there, and nobody has been told that it is safe; where it is room, what is kept for settles
+is given up first. Any other error of a write means that this log is never touched again. What can't be read goes back to
+whoever asked. Does not own the order of effects of one batch (store/segment.py). The callbacks of `DiskEvents` run in these
+threads.
 Invariant: the next batch is written only when the one before it is durable, topology included.
 """
 
@@ -15,20 +17,26 @@ from __future__ import annotations
 import errno
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from amqpd.base.notice import ERROR, WARNING
 from amqpd.queues.chunk import PageRead
+from amqpd.runtime.lost import line_of
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
-from amqpd.store.disk import Disk
+from amqpd.store.disk import FAILED, ROOM, Disk, DiskFull, NotNow, lack_of, not_now
+from amqpd.store.lost import Lost
 from amqpd.store.page_reader import PageReader
-from amqpd.store.segment import FULL_ERRNOS, DiskFull, SegmentWriter
+from amqpd.store.segment import SegmentWriter
 from amqpd.store.topology import TopologyStore
 
 # How long a batch that found no room waits before it is tried again.
 RETRY_S: Final = 0.25
+# How often it says that it waits.
+SAY_S: Final = 10.0
 # Pages are read together up to so many bytes of messages, or one page.
 READ_BYTES_MAX: Final = 32 << 20
 
@@ -48,6 +56,12 @@ class DiskEvents:
     def has_room(self) -> None:
         """The batch that found no room has been written."""
 
+    def reserve(self, is_kept: bool) -> None:
+        """The room for settles is kept; or it is in use, or there is not enough for it."""
+
+    def no_reserve(self, error: OSError) -> None:
+        """Room for settles can't be kept here or now, though there may be some."""
+
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         pass
 
@@ -55,7 +69,10 @@ class DiskEvents:
         """No room for it; nothing is lost, it may be tried again later."""
 
     def reads_done(self, reads: list[PageRead]) -> None:
-        """Their pieces are filled, as far as they can be read."""
+        """Their pieces are filled, as far as they can be read now."""
+
+    def say(self, level: int, text: str) -> None:
+        """For the operator's log; levels as in base/notice.py."""
 
 
 class _Worker:
@@ -111,12 +128,20 @@ class LogWriter:
         """Make it durable; `synced` follows. The next one may be submitted any time."""
         self._log.submit(lambda: self._commit(batch))
 
+    def note_lost(self, lost: list[Lost]) -> None:
+        """List what was given up, before the batch that says so: submit that one afterwards."""
+        self._log.submit(lambda: self._note_lost(lost))
+
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Its mark must be durable already."""
         self._house.submit(lambda: self._write_checkpoint(checkpoint))
 
     def delete_segments(self, numbers: list[int]) -> None:
         self._house.submit(lambda: self._disk.delete_segments(numbers))
+
+    def make_reserve(self) -> None:
+        """Keep room for settles, if there is enough; `reserve` says how it went."""
+        self._house.submit(self._make_reserve)
 
     def read(self, reads: list[PageRead]) -> None:
         """Fill their pieces; `reads_done` follows, once or more often."""
@@ -152,37 +177,86 @@ class LogWriter:
         try:
             self._topology.apply(batch.topology)
         except OSError as error:
-            if error.errno not in FULL_ERRNOS:
+            if lack_of(error) == FAILED:
                 raise
-            raise DiskFull(str(error)) from error
+            raise not_now(error) from error
 
     def _until_there_is_room(self, attempt: Callable[[], None]) -> None:
         was_full = False
+        say_at_s = 0.0
         while True:
             try:
                 attempt()
                 break
-            except DiskFull:
+            except NotNow as error:
                 # Nothing else is tried again: a sync may report ENOSPC too (delayed allocation, a thin volume), and the
                 # next one would succeed without the bytes.
-                pass
-            if not was_full:
-                was_full = True
-                self._events.full()
+                lack = error
+            if isinstance(lack, DiskFull):
+                if not was_full:
+                    was_full = True
+                    self._events.full()
+                if self._give_up_reserve():
+                    continue
+            elif time.monotonic() >= say_at_s:
+                say_at_s = time.monotonic() + SAY_S
+                self._events.say(WARNING, f"the log waits, and with it every confirm: {lack}")
             if self._is_stopping.wait(RETRY_S):
-                raise OSError(errno.ENOSPC, "the disk is full, and the last messages could not be written")
+                if isinstance(lack, DiskFull):
+                    raise OSError(errno.ENOSPC, "the disk is full, and the last messages could not be written")
+                raise OSError(errno.EAGAIN, f"{lack}, and the last messages could not be written")
         if was_full:
             self._events.has_room()
+        if say_at_s > 0:
+            self._events.say(WARNING, "the log goes on")
+
+    def _make_reserve(self) -> None:
+        try:
+            is_kept = self._disk.make_reserve()
+        except OSError as error:
+            self._events.no_reserve(error)
+            return
+        self._events.reserve(is_kept)
+
+    def _give_up_reserve(self) -> bool:
+        """True if there is more room now."""
+        if not self._disk.give_up_reserve():
+            return False
+        self._events.reserve(False)
+        return True
 
     def _write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        try:
-            self._disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
-        except OSError as error:
-            if error.errno not in FULL_ERRNOS:
-                raise
-            self._events.checkpoint_failed(checkpoint)
-            return
+        while True:
+            try:
+                self._disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
+                break
+            except OSError as error:
+                lack = lack_of(error)
+                if lack == FAILED:
+                    raise
+            if lack != ROOM or not self._give_up_reserve():
+                self._events.checkpoint_failed(checkpoint)
+                return
         self._events.checkpoint_written(checkpoint)
+
+    def _note_lost(self, lost: list[Lost]) -> None:
+        """For the operator: what is given up is listed before the log says that it is."""
+        lines = [line_of(each) for each in lost]
+        try:
+            self._until_there_is_room(lambda: self._keep_lost(lines))
+            for number in sorted({int(each.segment_number) for each in lost if each.segment_number > 0}):
+                self._disk.keep_aside(number)
+        except OSError as error:
+            # The list is a help, and not worth the end of the node.
+            self._events.say(ERROR, f"what was given up can't be listed, or its segment kept aside: {error}")
+
+    def _keep_lost(self, lines: list[bytes]) -> None:
+        try:
+            self._disk.keep_lost(lines)
+        except OSError as error:
+            if lack_of(error) == FAILED:
+                raise
+            raise not_now(error) from error
 
     def _read_wanted(self) -> None:
         """Also what was asked for since: together it costs less."""
@@ -191,6 +265,7 @@ class LogWriter:
             pieces = iter(self._page_reader.read([page for read in reads for page in read.pages]))
             for read in reads:
                 read.pieces = [next(pieces) for _ in read.pages]
+                read.error = self._page_reader.error
             self._events.reads_done(reads)
 
     def _next_reads(self) -> list[PageRead]:

@@ -15,6 +15,7 @@ from typing import Final
 from amqpd.base.notice import ERROR, INFO, WARNING, Notice
 
 LINE_BYTES_MAX: Final = 2048
+# Of each level: what comes by the thousand must not push out what matters more.
 NOTICES_PER_SECOND_MAX: Final = 200
 _CUT: Final = "..."
 LEVELS: Final = {INFO: logging.INFO, WARNING: logging.WARNING, ERROR: logging.ERROR}
@@ -84,31 +85,34 @@ class Notices:
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._second = 0
-        self._said_count = 0
-        self._left_out_count = 0
+        self._said_count: dict[int, int] = {}
+        self._left_out_count: dict[int, int] = {}
 
     def say(self, notices: list[Notice]) -> None:
         second = int(time.monotonic())
         if second != self._second:
             self.settle()
             self._second = second
-            self._said_count = 0
+            self._said_count.clear()
         for notice in notices:
-            if self._said_count >= NOTICES_PER_SECOND_MAX:
-                self._left_out_count += 1
-                continue
-            self._said_count += 1
             head, traceback = _split_traceback(notice.text)
             level = LEVELS[ERROR if traceback else notice.level]
+            if not self._logger.isEnabledFor(level):
+                continue
+            said_count = self._said_count.get(level, 0)
+            if said_count >= NOTICES_PER_SECOND_MAX:
+                self._left_out_count[level] = self._left_out_count.get(level, 0) + 1
+                continue
+            self._said_count[level] = said_count + 1
             self._logger.log(level, "%s", head)
             for more in traceback:
                 self._logger.log(level, "    | %s", more)
 
     def settle(self) -> None:
         """Say how many lines were left out."""
-        if self._left_out_count:
-            self._logger.warning("%d more lines of the last second were left out", self._left_out_count)
-            self._left_out_count = 0
+        for level, count in self._left_out_count.items():
+            self._logger.log(level, "%d more lines of this level were left out in one second", count)
+        self._left_out_count.clear()
 
 
 def _split_traceback(line: str) -> tuple[str, list[str]]:

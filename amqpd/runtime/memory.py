@@ -29,12 +29,21 @@ def memory_limit_bytes(root: Path = Path("/")) -> int:
     return min([physical, *(limit for limit in limits if limit > 0)])
 
 
-def resident_bytes(root: Path = Path("/")) -> int:
-    """Of this process, as the kernel counts; 0 where there is no /proc."""
-    try:
-        return int((root / "proc/self/statm").read_text().split()[1]) * _PAGE_SIZE
-    except (OSError, ValueError, IndexError):
-        return 0
+class Resident:
+    """How much memory this process has, as the kernel counts: the file stays open, so that no descriptor is needed for it."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        try:
+            self._statm = os.open(root / "proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            # Not Linux: nothing to read.
+            self._statm = -1
+
+    def bytes(self) -> int:
+        """0 where there is no /proc; OSError or ValueError if it can't be read now."""
+        if self._statm < 0:
+            return 0
+        return int(os.pread(self._statm, 256, 0).split()[1]) * _PAGE_SIZE
 
 
 def give_back() -> None:

@@ -14,6 +14,7 @@ code that is not 0; a disk that failed is not written to again, and the process 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import logging
 import os
@@ -28,7 +29,9 @@ from typing import Any, Final
 import uvloop
 
 from amqpd import __version__
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
+from amqpd.base.limits import Limits
+from amqpd.base.notice import Notice
 from amqpd.base.ports import Entropy
 from amqpd.broker import Broker
 from amqpd.config import Address, Config
@@ -36,16 +39,16 @@ from amqpd.queues.chunk import PageRead
 from amqpd.runtime import logs
 from amqpd.runtime.admission import Admission
 from amqpd.runtime.definitions_file import BadDefinitions, load_definitions
+from amqpd.runtime.door import Door, Line
 from amqpd.runtime.files import DataDirectory, DataDirectoryRefused
 from amqpd.runtime.log_writer import DiskEvents
-from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind, is_loopback, listen
+from amqpd.runtime.tcp import CannotListen, Peers, bind, is_loopback
 from amqpd.runtime.tls import TlsError, server_context
 from amqpd.runtime.turn import Turn
 from amqpd.runtime.upkeep import Upkeep
 from amqpd.runtime.watch import Watch, raise_file_limit
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log
-from amqpd.store.segment import UnknownFormat
 
 EXIT_CANNOT_START: Final = 1
 EXIT_OUR_BUG: Final = 70
@@ -53,6 +56,9 @@ EXIT_DISK_FAILED: Final = 74
 EXIT_DAMAGED: Final = 76
 # Clients have this long to answer connection.close before their sockets are simply closed.
 GOODBYE_S: Final = 2.0
+# When the disk turns out to be full one batch waits for room and the next one gathers: together half of the reserve.
+PENDING_RESERVE_SHARE: Final = 4
+PENDING_BYTES_MIN: Final = 1 << 20
 
 
 class SystemEntropy(Entropy):
@@ -82,24 +88,39 @@ class HopToLoop(DiskEvents):
     def reads_done(self, reads: list[PageRead]) -> None:
         self._call(self._server.turn.reads_done, reads)
 
+    def say(self, level: int, text: str) -> None:
+        self._call(self._server.notices.say, [Notice(level, text)])
+
     def full(self) -> None:
         self._call(self._server.watch.disk_full, True)
 
     def has_room(self) -> None:
         self._call(self._server.watch.disk_full, False)
 
+    def reserve(self, is_kept: bool) -> None:
+        self._call(self._server.watch.reserve_kept, is_kept)
+
+    def no_reserve(self, error: OSError) -> None:
+        self._call(self._server.watch.no_reserve, error)
+
 
 class Server:
     """Everything that is there once recovery has ended."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, config: Config, directory: DataDirectory, logger: logging.Logger
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: Config,
+        directory: DataDirectory,
+        logger: logging.Logger,
+        connections_max: int,
     ) -> None:
+        """`connections_max`: for how many there are descriptors."""
         self._loop = loop
         self._config = config
         self._directory = directory
         self._logger = logger
-        self._listeners: list[asyncio.Server] = []
+        self._doors: list[Door] = []
         self._stopping = asyncio.Event()
         self._has_said_signals = False
         self._failure: Exception | None = None
@@ -110,10 +131,11 @@ class Server:
             logger.info("%s", notice)
         for damage in recovered.report.damage:
             logger.error("%s", damage)
-        log = Log(recovered.start, config.limits.segment_bytes)
+        limits = _limits(config, directory.reserve.size_bytes)
+        log = Log(recovered.start, limits.segment_bytes)
         try:
             self.broker = Broker(
-                config.limits,
+                limits,
                 log,
                 topology,
                 recovered,
@@ -126,10 +148,15 @@ class Server:
             raise Corrupt(str(directory.path / "topology.sqlite"), -1, str(error)) from error
         self._load_definitions()
         writer = directory.start_writer(recovered, HopToLoop(loop, self))
-        self.turn = Turn(loop, self.broker, writer, logs.Notices(logger))
-        self.upkeep = Upkeep(loop, self.turn, writer)
-        self.peers = Peers(self.turn, Admission(config.limits), config.limits)
-        self.watch = Watch(loop, self.turn, self.peers, config, directory.disk)
+        if recovered.report.lost_messages:
+            writer.note_lost(recovered.report.lost_messages)
+        self.notices = logs.Notices(logger)
+        self.turn = Turn(loop, self.broker, writer, self.notices)
+        self.turn.on_core_error = self.core_failed
+        self.upkeep = Upkeep(loop, self.turn, writer, logger)
+        self.peers = Peers(self.turn, Admission(limits, connections_max), limits)
+        self._line = Line(loop, self.peers)
+        self.watch = Watch(loop, self.turn, self.peers, config, directory.disk, writer.make_reserve, logger)
 
     async def run(self, bound: list[tuple[str, Address, socket.socket]]) -> int:
         """Until a signal or a failure; the exit code."""
@@ -148,7 +175,7 @@ class Server:
         # What a first start created, guest and the default vhost, is durable before anybody can use it.
         await self._until_drained()
         if self._failure is None:
-            await self._listen(bound)
+            self._listen(bound)
             self.watch.start()
             self.upkeep.start()
             self._say_ready(bound)
@@ -185,18 +212,17 @@ class Server:
             for problem in problems:
                 self._logger.error("%s", problem.strip())
 
-    async def _listen(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
+    def _listen(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
         config = self._config
         for scheme, _, listening in bound:
             context = None
             if scheme == "amqps":
                 assert config.tls_cert is not None
                 assert config.tls_key is not None
-                context = server_context(config.tls_cert, config.tls_key, config.tls_ca, self._tls_refused)
-            self._listeners.append(await listen(self._loop, lambda: Peer(self.peers), listening, context))
-
-    def _tls_refused(self, why: str) -> None:
-        self._logger.info("a TLS handshake failed: %s", why)
+                context = server_context(config.tls_cert, config.tls_key, config.tls_ca)
+            door = Door(self._loop, self.peers, listening, context, self._logger)
+            door.open()
+            self._doors.append(door)
 
     def _say_ready(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
         where = " ".join(f"{scheme}://{Address(*listening.getsockname()[:2])}" for scheme, _, listening in bound)
@@ -205,7 +231,9 @@ class Server:
                 self._logger.warning("passwords travel unencrypted to %s: consider --amqps", address)
         if os.geteuid() == 0:
             self._logger.warning("running as root: a user of its own, with nothing but the data directory, is enough")
-        self._logger.info("amqpd %s is ready at %s, data in %s", __version__, where, self._directory.path)
+        # On a terminal both would be seen.
+        level = logging.DEBUG if sys.stdout.isatty() and sys.stderr.isatty() else logging.INFO
+        self._logger.log(level, "amqpd %s is ready at %s, data in %s", __version__, where, self._directory.path)
         sys.stdout.write(f"amqpd ready: {where}\n")
         sys.stdout.flush()
 
@@ -213,14 +241,24 @@ class Server:
         self._failure = error
         self._stopping.set()
 
-    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something raised in a callback. From a socket it is the peer's end; anything else left the core undone."""
-        error = context.get("exception")
-        if not isinstance(error, Exception) or isinstance(error, OSError):
-            self._logger.info("%s: %s", context.get("message"), error)
-        elif self._failure is None:
+    def core_failed(self, error: Exception) -> None:
+        """The core raised, and may have left anything undone: the process ends, a restart recovers."""
+        if self._failure is None:
             self._bug = error
             self.fail(error)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something raised in a callback. An OSError of a transport is its peer's end; any other one is ours."""
+        error = context.get("exception")
+        message = context.get("message")
+        if not isinstance(error, Exception):
+            self._logger.warning("%s", message)
+        elif not isinstance(error, OSError):
+            self.core_failed(error)
+        elif "transport" in context or "protocol" in context:
+            self._logger.info("%s: %s", message, error)
+        else:
+            self._logger.error("%s: %s", message, error, exc_info=error)
 
     def _give_up(self, error: Exception) -> int:
         """Crash-only: nothing is written any more, clients see their sockets close, a restart recovers."""
@@ -235,8 +273,9 @@ class Server:
 
     async def _stop(self) -> int:
         self._logger.info("stopping")
-        for listener in self._listeners:
-            listener.close()
+        for door in self._doors:
+            door.close()
+        self._line.close()
         self.watch.stop()
         self.turn.begin()
         self.broker.shut_down()
@@ -293,12 +332,12 @@ def serve(config: Config) -> int:
     try:
         if config.tls_cert is not None and config.tls_key is not None:
             server_context(config.tls_cert, config.tls_key, config.tls_ca)
-        directory = DataDirectory(config.data_dir)
+        directory = DataDirectory(config.data_dir, logger.warning, config.disk_settle_reserve_bytes)
         addresses = [("amqp", each) for each in config.amqp] + [("amqps", each) for each in config.amqps]
         bound = [(scheme, address, each) for scheme, address in addresses for each in bind(address)]
-        raise_file_limit(config.limits.connections_max, logger)
+        connections_max = raise_file_limit(config.limits.connections_max, logger)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(config, directory, bound, logger))
+            return runner.run(_serve(config, directory, bound, logger, connections_max))
     except (BadDefinitions, CannotListen, DataDirectoryRefused, TlsError, UnknownFormat) as error:
         return _refuse(str(error), EXIT_CANNOT_START)
     except Corrupt as error:
@@ -307,10 +346,23 @@ def serve(config: Config) -> int:
         return _refuse(f"{error.filename or config.data_dir}: {error.strerror or error}", EXIT_CANNOT_START)
 
 
+def _limits(config: Config, reserve_bytes: int) -> Limits:
+    """As set, but what waits for the disk must fit in the reserve, with room left for settles."""
+    limits = config.limits
+    if reserve_bytes == 0:
+        return limits
+    most = max(PENDING_BYTES_MIN, reserve_bytes // PENDING_RESERVE_SHARE)
+    return dataclasses.replace(limits, unconfirmed_bytes_max=min(limits.unconfirmed_bytes_max, most))
+
+
 async def _serve(
-    config: Config, directory: DataDirectory, bound: list[tuple[str, Address, socket.socket]], logger: logging.Logger
+    config: Config,
+    directory: DataDirectory,
+    bound: list[tuple[str, Address, socket.socket]],
+    logger: logging.Logger,
+    connections_max: int,
 ) -> int:
-    return await Server(asyncio.get_running_loop(), config, directory, logger).run(bound)
+    return await Server(asyncio.get_running_loop(), config, directory, logger, connections_max).run(bound)
 
 
 def _refuse(sentence: str, code: int) -> int:

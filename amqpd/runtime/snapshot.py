@@ -16,11 +16,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from amqpd.runtime.file_disk import CHECKPOINT_SUFFIX, SEGMENT_SUFFIX, numbers_in, with_path
+from amqpd.runtime.file_disk import CHECKPOINT_SUFFIX, SEGMENT_SUFFIX, numbers_in, read_all, with_path
 from amqpd.runtime.files import read_clean_stop, read_identity
 from amqpd.store.disk import Disk
 from amqpd.store.segment import SEGMENT_HEADER_SIZE, SEGMENT_MAGIC
-from amqpd.store.sqlite_topology import SqliteTopology
+from amqpd.store.sqlite_topology import read_topology
 from amqpd.store.topology import Topology
 
 ATTEMPTS_MAX: Final = 20
@@ -97,7 +97,7 @@ class Snapshot(Disk):
         """As the segments themselves say; one of them, unless files were mixed."""
         found: dict[int, None] = {}
         for descriptor in self._descriptors.values():
-            header = _pread(descriptor, 0, SEGMENT_HEADER_SIZE)
+            header = read_all(descriptor, 0, SEGMENT_HEADER_SIZE)
             if header[:8] == SEGMENT_MAGIC and len(header) == SEGMENT_HEADER_SIZE:
                 found[int.from_bytes(header[16:24], "little")] = None
         return list(found)
@@ -118,11 +118,7 @@ class Snapshot(Disk):
                 for each in (source, source.with_name(source.name + "-wal")):
                     if each == source or each.exists():
                         shutil.copyfile(each, copy.with_name(each.name))
-            store = SqliteTopology(copy)
-            try:
-                return store.load()
-            finally:
-                store.close()
+            return read_topology(copy)
 
     def set_aside(self) -> list[str]:
         """Damaged files that earlier starts have kept."""
@@ -150,7 +146,7 @@ class Snapshot(Disk):
         try:
             if number not in self._descriptors:
                 self._descriptors[number] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            return _pread(self._descriptors[number], offset, size)
+            return read_all(self._descriptors[number], offset, size)
         except OSError as error:
             raise with_path(error, path) from error
 
@@ -195,6 +191,9 @@ class Snapshot(Disk):
     def keep_checkpoint_aside(self, generation: int) -> None:
         pass
 
+    def keep_lost(self, lines: list[bytes]) -> None:
+        pass
+
 
 def is_in_use(lock: Path) -> bool:
     """Does somebody hold the lock? Asked without taking it, which could keep a broker from starting."""
@@ -204,16 +203,3 @@ def is_in_use(lock: Path) -> bool:
         return any(place in line.split() for line in Path("/proc/locks").read_text().splitlines())
     except OSError:
         return False
-
-
-def _pread(descriptor: int, offset: int, size: int) -> bytes:
-    """Up to `size` bytes; one call gives 2 GiB at most."""
-    parts: list[bytes] = []
-    while size > 0:
-        part = os.pread(descriptor, size, offset)
-        if not part:
-            break
-        parts.append(part)
-        offset += len(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from amqpd.config import Address
-from amqpd.runtime.admission import Admission
-from amqpd.runtime.tls import HANDSHAKE_TIMEOUT_S
+from amqpd.runtime.admission import DONE, Admission, Guest
 from amqpd.runtime.turn import Turn
 
 if TYPE_CHECKING:
     from amqpd.base.limits import Limits
     from amqpd.connections.connection import Connection
-
-# A burst of reconnecting clients waits here; the kernel cuts it to net.core.somaxconn.
-BACKLOG = 4096
-
 
 # uvloop reads into a buffer of 256 KiB; what fills (nearly) all of it comes from a peer that has more to say.
 READ_BYTES_FULL = 200 * 1024
@@ -40,20 +34,37 @@ class Peers:
         # Peers that left unread as much as the kernel and our buffer hold, and peers that should be gone soon.
         self.watched: dict[Peer, None] = {}
         self.lost_count = 0
+        # Somebody waits for a place: set by who calls them in.
+        self.line_up: Callable[[], None] = lambda: None
+        # By reason, what happened to strangers since `watch`.
+        self._said_count: dict[str, int] = {}
 
     def watch(self, now_s: float) -> None:
         """Once per second: give up those that make no progress."""
+        self.admission.expire(int(now_s * 1000))
         for peer in list(self.watched):
             peer.lose_patience(now_s)
+        for why, count in self._said_count.items():
+            if count > 1:
+                self._say(f"{count - 1} more connections went the same way: {why}")
+        self._said_count.clear()
 
-    def refused(self, host: str, why: str) -> None:
-        self.turn.broker.agenda.notice(f"connection from {host} refused: {why}")
+    def say_of(self, what: str, why: str) -> None:
+        """Of a stranger: `what` happened to it, and why. Strangers may come by the thousand, so one a second is named."""
+        count = self._said_count.get(why, 0)
+        self._said_count[why] = count + 1
+        if count == 0:
+            self._say(f"{what}: {why}")
+
+    def _say(self, line: str) -> None:
         self.turn.begin()
+        self.turn.broker.agenda.warn(line)
 
 
 class Peer(asyncio.Protocol):
     __slots__ = (
         "_connection",
+        "_guest",
         "_is_leaving",
         "_is_reading",
         "_patience_s",
@@ -66,8 +77,9 @@ class Peer(asyncio.Protocol):
     _connection: Connection
     _transport: asyncio.Transport
 
-    def __init__(self, peers: Peers) -> None:
+    def __init__(self, peers: Peers, guest: Guest) -> None:
         self._peers = peers
+        self._guest = guest
         self._turn = peers.turn
         self._is_reading = True
         self._is_leaving = False
@@ -80,21 +92,21 @@ class Peer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast(asyncio.Transport, transport)
         peers = self._peers
-        # The name is gone if the peer reset the connection before we came to accept it.
-        host, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
-        refusal = peers.admission.refusal(host)
-        if refusal:
-            peers.refused(host, refusal)
+        guest = self._guest
+        if guest.stage == DONE:
+            # Dropped while the loop was making the transport.
             transport.abort()
             return
         high = peers.limits.outgoing_bytes_max
         transport.set_write_buffer_limits(high=high, low=high // 4)
         turn = self._turn
         turn.begin()
-        connection = turn.broker.connect(host, port, transport.get_extra_info("sslcontext") is not None)
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        connection = turn.broker.connect(guest.host, guest.port, is_tls)
+        connection.deadline_ms = guest.deadline_ms
         self._connection = connection
         turn.peers[connection] = self
-        peers.admission.admit(connection, host)
+        guest.connection = connection
 
     def data_received(self, data: bytes) -> None:
         turn = self._turn
@@ -122,13 +134,14 @@ class Peer(asyncio.Protocol):
         self._connection.set_writable(True)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        peers = self._peers
+        peers.admission.leave(self._guest)
+        self._guest.forget()
         connection = getattr(self, "_connection", None)
         if connection is None:
             return
-        peers = self._peers
         peers.watched.pop(self, None)
         peers.lost_count += 1
-        peers.admission.leave(connection)
         turn = self._turn
         del turn.peers[connection]
         turn.begin()
@@ -197,11 +210,9 @@ class Peer(asyncio.Protocol):
             timeout_ms = limits.close_timeout_ms if self._is_leaving else limits.outgoing_stalled_timeout_ms
             self._patience_s = now_s + timeout_ms / 1000
         elif now_s >= self._patience_s:
-            if not self._is_leaving:
-                self._turn.broker.agenda.notice(
-                    f"{self._connection.describe()} has not read for too long with {unsent_bytes} bytes waiting, dropped"
-                )
             self._turn.begin()
+            if not self._is_leaving:
+                self._connection.give_up(f"it has not read for too long, with {unsent_bytes} bytes waiting")
             self._transport.abort()
         self._unsent_bytes = unsent_bytes
 
@@ -237,16 +248,3 @@ def bind(address: Address) -> list[socket.socket]:
                 each.close()
             raise CannotListen(f"can't listen on {address}: {error.strerror}") from None
     return bound
-
-
-async def listen(
-    loop: asyncio.AbstractEventLoop,
-    make_peer: Callable[[], Peer],
-    listening: socket.socket,
-    context: ssl.SSLContext | None,
-) -> asyncio.Server:
-    if context is None:
-        return await loop.create_server(make_peer, sock=listening, backlog=BACKLOG)
-    return await loop.create_server(
-        make_peer, sock=listening, backlog=BACKLOG, ssl=context, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
-    )

@@ -1,17 +1,18 @@
 """The TLS side of a listener: 1.2 or newer, AEAD suites, no compression, no renegotiation.
 
-Owns: the SSLContext, and the sentence about a peer whose handshake fails. Invariant: with a CA a client without a certificate signed by it is never let in; there is no
-fallback to less.
+Owns: the SSLContext, and the sentence about a peer whose handshake fails. Invariant: with a CA a client without a
+certificate signed by it is never let in; there is no fallback to less.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-HANDSHAKE_TIMEOUT_S: Final = 5.0
+# From accept to the ClientHello.
+HELLO_TIMEOUT_MS: Final = 5_000
+HANDSHAKE_RECORD: Final = 22
 
 # TLS 1.3 has nothing but AEAD; this is the list for 1.2.
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!eNULL"
@@ -33,33 +34,27 @@ REFUSALS: Final = {
 }
 
 
-class ServerContext(ssl.SSLContext):
-    on_refused: Callable[[str], None] | None = None
+def explain(error: OSError) -> str:
+    """Why a handshake failed, for whoever reads our log."""
+    if isinstance(error, ssl.SSLError):
+        reason = str(error.reason or error)
+        return REFUSALS.get(reason, reason.lower().replace("_", " "))
+    if isinstance(error, TimeoutError | ConnectionAbortedError):
+        return "it took too long"
+    if isinstance(error, ConnectionError):
+        return "it went away"
+    return error.strerror or str(error)
 
 
-class ExplainedHandshake(ssl.SSLObject):
-    """The event loop drops a peer whose handshake fails without a word, so the word is said here."""
-
-    def do_handshake(self) -> None:
-        try:
-            super().do_handshake()
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise
-        except ssl.SSLError as error:
-            context = self.context
-            if isinstance(context, ServerContext) and context.on_refused is not None:
-                reason = str(getattr(error, "reason", None) or error)
-                context.on_refused(REFUSALS.get(reason, reason.lower().replace("_", " ")))
-            raise
+def hello_bytes(head: bytes) -> int:
+    """How many bytes a ClientHello that begins with `head` has with its record; what is none is whole as it is."""
+    if head[0] != HANDSHAKE_RECORD:
+        return len(head)
+    return 5 + int.from_bytes(head[3:5], "big") if len(head) >= 5 else 5
 
 
-def server_context(
-    cert: Path, key: Path, ca: Path | None, on_refused: Callable[[str], None] | None = None
-) -> ssl.SSLContext:
-    """`on_refused` is told why a peer's handshake failed."""
-    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
-    context.on_refused = on_refused
-    context.sslobject_class = ExplainedHandshake
+def server_context(cert: Path, key: Path, ca: Path | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_ciphers(CIPHERS)

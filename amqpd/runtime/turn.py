@@ -4,8 +4,9 @@
     enter     receive, lost, synced, block ...: any number of calls into the broker
     _end      scheduled by begin: seal for the idle writer, write every woken connection once, say the notices
 
-Owns: that order, and whether the writer is busy. Does not own sockets (tcp.py) nor files. Invariants: one batch is with
-the writer at a time; what gathers meanwhile is the next batch, which is all there is to group commit.
+Owns: that order, whether the writer is busy, and that an error of the core ends the process, wherever it came up. Does not
+own sockets (tcp.py) nor files. Invariants: one batch is with the writer at a time; what gathers meanwhile is the next
+batch, which is all there is to group commit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from amqpd.queues.chunk import PageRead
     from amqpd.runtime.logs import Notices
     from amqpd.store.batch import Batch
+    from amqpd.store.lost import Lost
 
 # The core looks at heartbeats and deadlines this often; while messages expire, at them.
 TICK_MS = 100
@@ -33,6 +36,8 @@ class BatchWriter(Protocol):
     def submit(self, batch: Batch) -> None: ...
 
     def read(self, reads: list[PageRead]) -> None: ...
+
+    def note_lost(self, lost: list[Lost]) -> None: ...
 
 
 class Flushable(Protocol):
@@ -65,6 +70,8 @@ class Turn:
         self._is_stopped = False
         # Set while somebody waits for the disk to have everything.
         self._drained: asyncio.Event | None = None
+        # Told what the core raised, of whatever type: it may have left anything undone.
+        self.on_core_error: Callable[[Exception], None] = _raise
 
     # Entering
 
@@ -73,12 +80,31 @@ class Turn:
         if self.is_open:
             return
         self.is_open = True
-        self.broker.tick(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
         self._loop.call_soon(self._end)
+        self._tick()
+
+    def _tick(self) -> None:
+        try:
+            self.broker.tick(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
+        except Exception as error:
+            self.on_core_error(error)
+
+    def call(self, entry: Callable[..., object], *arguments: object) -> None:
+        """Anything else that enters the core, in a turn; for whoever guards against their own errors, and not its."""
+        self.begin()
+        try:
+            entry(*arguments)
+        except Exception as error:
+            self.on_core_error(error)
 
     def start_ticking(self) -> None:
         """From now on there is a turn at least every TICK_MS."""
-        self.begin()
+        try:
+            self.begin()
+        finally:
+            self._tick_later()
+
+    def _tick_later(self) -> None:
         if not self._is_stopped:
             tick_ms = FINE_TICK_MS if self.broker.has_timers else TICK_MS
             self._loop.call_later(tick_ms / 1000, self.start_ticking)
@@ -90,9 +116,12 @@ class Turn:
         """The writer is idle again. Ends its turn at once: the disk should not wait for one more loop iteration."""
         self._is_writing = False
         if not self.is_open:
-            self.broker.tick(time.monotonic_ns() // 1_000_000, time.time_ns() // 1_000_000)
-        self.broker.synced(mark)
-        self._finish()
+            self._tick()
+        try:
+            self.broker.synced(mark)
+            self._finish()
+        except Exception as error:
+            self.on_core_error(error)
 
     def reads_done(self, reads: list[PageRead]) -> None:
         was_empty = not self._read
@@ -102,14 +131,13 @@ class Turn:
 
     def _take_read(self) -> None:
         """What a turn can take of what was read, and the rest in the next ones."""
-        self.begin()
         taken = []
         count = 0
         while self._read and count < RETURNED_COUNT_MAX:
             read = self._read.popleft()
             count += sum(page.count for page in read.pages)
             taken.append(read)
-        self.broker.reads_done(taken)
+        self.call(self.broker.reads_done, taken)
         if self._read:
             self._loop.call_soon(self._take_read)
 
@@ -117,7 +145,10 @@ class Turn:
 
     def _end(self) -> None:
         self.is_open = False
-        self._finish()
+        try:
+            self._finish()
+        except Exception as error:
+            self.on_core_error(error)
 
     def _finish(self) -> None:
         broker = self.broker
@@ -140,12 +171,20 @@ class Turn:
             self.begin()
             broker.go_on()
         if broker.agenda.notices:
-            self._notices.say(broker.agenda.notices)
-            broker.agenda.notices.clear()
+            self.say()
+
+    def say(self) -> None:
+        """Write the core's lines into the log, and how many were left out."""
+        notices = self.broker.agenda.notices
+        self._notices.say(notices)
+        notices.clear()
 
     def _seal(self) -> None:
         if self._is_writing:
             return
+        lost = self.broker.take_lost()
+        if lost:
+            self._writer.note_lost(lost)
         batch = self.broker.seal() if self.broker.needs_seal else None
         if batch is not None:
             self._is_writing = True
@@ -159,3 +198,7 @@ class Turn:
         self.begin()
         await self._drained.wait()
         self._drained = None
+
+
+def _raise(error: Exception) -> None:
+    raise error

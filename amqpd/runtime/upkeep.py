@@ -6,7 +6,10 @@ Owns only how often it asks. When a checkpoint is due and which segments are dea
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final
+
+from amqpd.runtime.repeat import Repeat
 
 if TYPE_CHECKING:
     from amqpd.runtime.log_writer import LogWriter
@@ -17,23 +20,23 @@ PERIOD_S: Final = 0.2
 
 
 class Upkeep:
-    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, writer: LogWriter) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn, writer: LogWriter, logger: logging.Logger) -> None:
         # True while the thread has a checkpoint.
         self.is_writing = False
-        self._loop = loop
         self._turn = turn
         self._writer = writer
-        self._timer: asyncio.TimerHandle | None = None
+        self._looking = Repeat(loop, PERIOD_S, "upkeep of the log", self.look, logger)
 
     def start(self) -> None:
-        self.look()
-        self._timer = self._loop.call_later(PERIOD_S, self.start)
+        self._looking.start()
 
     def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._looking.stop()
 
     def look(self) -> None:
+        self._turn.call(self._look)
+
+    def _look(self) -> None:
         broker = self._turn.broker
         checkpoint = broker.durable_checkpoint()
         if checkpoint is not None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, final
 from librt.strings import BytesWriter, read_i64_le, write_i64_le
 from mypy_extensions import i64
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.store.record import read_u32, write_u32
 
 if TYPE_CHECKING:
@@ -103,19 +104,24 @@ def crc_of_header(encoded_header: bytes) -> i64:
 
 
 def try_read_batch(data: bytes, offset: i64, log_id: i64) -> BatchHeader | None:
-    """The batch of this log that starts at `offset`, if it is whole and its checksum holds."""
+    """The batch of this log that starts at `offset`, if it is whole and its checksum holds.
+
+    UnknownFormat if that is so and it has flags: a newer version wrote it, and it must not be taken for damage.
+    """
     size: i64 = len(data)
     if offset + BATCH_HEADER_SIZE > size or data[offset : offset + 4] != BATCH_MAGIC:
         return None
     header = BatchHeader(data, offset)
-    if header.flags != 0 or header.log_id != log_id:
-        return None
-    if header.records_size < 0 or header.end > size:
+    if header.log_id != log_id or not 0 <= header.records_size <= size - header.records_offset:
         return None
     view = memoryview(data)
     crc = zlib.crc32(view[offset : offset + _CRC_OFFSET])
     if zlib.crc32(view[header.records_offset : header.end], crc) != header.crc:
         return None
+    if header.flags != 0:
+        raise UnknownFormat(
+            f"the batch at byte {offset} of its segment has the flags {header.flags:#x}, of which this version knows none"
+        )
     return header
 
 

@@ -31,12 +31,12 @@ from typing import Final, final
 from librt.strings import BytesWriter, read_i64_le, write_i32_le, write_i64_le
 from mypy_extensions import i32, i64
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.base.message import Message
 from amqpd.store.log import Log
-from amqpd.store.page import BODY_BYTES_MAX, Page, fits_page
+from amqpd.store.page import BODY_BYTES_MAX, PAGE_ENTRY_SIZE, Page, fits_page
 from amqpd.store.record import DEDUP_FIXED_SIZE, read_u16, read_u32, write_dedup, write_u16, write_u32
-from amqpd.store.segment import UnknownFormat
+from amqpd.store.segment import SEGMENT_HEADER_SIZE
 
 CHECKPOINT_MAGIC: Final = b"AMQPDCKP"
 CHECKPOINT_FORMAT: Final = 2
@@ -55,6 +55,8 @@ PAGE: Final = 5
 PAGE_FIXED_SIZE: Final = 34
 REDELIVERED: Final = 1
 RESIDENT: Final = 2
+# No segment, no offset and no position ever gets there.
+NUMBER_MAX: Final = 1 << 60
 # It is gathered and written in pieces of about this size: nobody has to copy it as a whole.
 BLOCK_BYTES: Final = 1 << 20
 
@@ -232,8 +234,18 @@ class CheckpointReader:
         self.mark = read_i64_le(data, 56)
         self.end_position = read_i64_le(data, 64)
         self.next_message_id = read_i64_le(data, 72)
-        if CHECKPOINT_HEADER_SIZE + read_i64_le(data, 80) + 4 != size:
+        if read_i64_le(data, 80) != size - CHECKPOINT_HEADER_SIZE - 4:
             raise Corrupt(path, 80, "wrong size")
+        if not (
+            0 < self.segment_number <= NUMBER_MAX
+            and SEGMENT_HEADER_SIZE <= self.offset <= NUMBER_MAX
+            and 0 <= self.position <= NUMBER_MAX
+            and 0 <= self.mark <= NUMBER_MAX
+            and 0 <= self.end_position <= NUMBER_MAX
+            and 0 < self.next_message_id <= NUMBER_MAX
+        ):
+            raise Corrupt(path, 32, "it speaks of what can't be")
+        self._path = path
         self.kind: i64 = 0
         self.queue_id: i64 = 0
         self.message_id: i64 = 0
@@ -270,6 +282,7 @@ class CheckpointReader:
         at = self._at
         if at >= self._end:
             return False
+        self._check(at)
         self.kind = data[at]
         self.queue_id = read_u32(data, at + 1)
         self.message_id = read_i64_le(data, at + 5)
@@ -285,10 +298,41 @@ class CheckpointReader:
         elif self.kind == DELIVERED:
             self._at = at + DELIVERED_SIZE
         else:
-            assert self.kind == WAITING
             self.ready_at_ms = read_i64_le(data, at + 13)
             self._at = at + WAITING_SIZE
         return True
+
+    def _check(self, at: i64) -> None:
+        """UnknownFormat unless a whole item of a known kind is there: the checksum holds, so it is what somebody wrote."""
+        data = self._data
+        kind: i64 = data[at]
+        size: i64 = 0
+        place: i64 = 0
+        if kind == ENTRY:
+            size = ENTRY_SIZE if self._format > 1 else ENTRY_SIZE_1
+            place = 13
+        elif kind == PAGE:
+            size = PAGE_FIXED_SIZE
+            place = 21
+        elif kind == DEDUP:
+            size = DEDUP_FIXED_SIZE
+        elif kind == DELIVERED:
+            size = DELIVERED_SIZE
+        elif kind == WAITING:
+            size = WAITING_SIZE
+        is_right = 0 < size <= self._end - at
+        if is_right and kind == PAGE:
+            data_size = read_u16(data, at + 30)
+            size += data_size + 12 * read_u16(data, at + 32)
+            is_right = data_size > 0 and data_size % PAGE_ENTRY_SIZE == 0
+        elif is_right and kind == DEDUP:
+            size += read_u16(data, at + 21)
+        if is_right and place > 0:
+            is_right = 0 < read_i64_le(data, at + place) <= NUMBER_MAX
+        if is_right and kind == ENTRY:
+            is_right = 0 <= read_i64_le(data, at + 21) <= NUMBER_MAX
+        if not is_right or size > self._end - at:
+            raise UnknownFormat(f"{self._path} has an item at byte {at} that this version can't read")
 
     def _read_entry(self, at: i64) -> None:
         data = self._data

@@ -25,10 +25,11 @@ from amqpd.store.record import (
     SETTLE_SIZE,
     SETTLES,
     SPILLED,
+    TOPOLOGY,
     read_u16,
     read_u32,
+    record_size,
 )
-from amqpd.store.replay import record_size
 from amqpd.store.segment import SEGMENT_HEADER_SIZE, SegmentHeader, try_read_segment_header
 
 KIND_NAMES: Final[dict[int, str]] = {
@@ -41,6 +42,7 @@ KIND_NAMES: Final[dict[int, str]] = {
     DEDUP: "DEDUP",
     SETTLES: "SETTLES",
     SPILLED: "SPILLED",
+    TOPOLOGY: "TOPOLOGY",
 }
 
 

@@ -30,6 +30,7 @@ from amqpd.store.record import (
     write_retry,
     write_settle,
     write_settle_range,
+    write_topology,
 )
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
 from amqpd.store.topology import TopologyChange
@@ -37,6 +38,8 @@ from amqpd.store.topology import TopologyChange
 SEGMENT_BYTES: Final = 64 << 20
 # A writer that grew beyond this gives its memory back when its batch is sealed.
 WRITER_KEEP_BYTES: Final = 4 << 20
+# While space is short a segment ends once this share of it is written and most of that is dead.
+SHORT_SEGMENT_SHARE: Final = 64
 # With more than this to be written the disk can't follow: what need not go there waits.
 SPILLED_PENDING_BYTES_MAX: Final = 8 << 20
 
@@ -57,6 +60,8 @@ class LogStart:
         self.position: i64 = 0
         self.previous_crc: i64 = 0
         self.next_message_id: i64 = 1
+        # That of the topology beside it; 0 where there is none whose changes are counted.
+        self.topology_version: i64 = 0
 
 
 def fresh_start(log_id: i64) -> LogStart:
@@ -85,11 +90,16 @@ class Log:
         self.position = start.position
         self.log_id = start.log_id
         self.segment_bytes = segment_bytes
+        # The disk is short of space (store/reclaim.py).
+        self.is_disk_short = False
         self._epoch = start.epoch
         self._next_message_id = start.next_message_id
         self._records_offset: i64 = start.offset + BATCH_HEADER_SIZE
         self._record_count: i64 = 0
         self._writer = BytesWriter()
+        # How many changes of the topology have been sealed; and whether the log has still to say so.
+        self._topology_version = start.topology_version
+        self._is_topology_unsaid = start.topology_version > 0
 
     def next_message_id(self) -> i64:
         """A new name for a message; every message takes one, logged or not."""
@@ -215,6 +225,14 @@ class Log:
         if not self.dirty and len(topology) == 0:
             return None
         writer = self._writer
+        if self._is_topology_unsaid and len(writer) > 0:
+            # What came before this batch; its own changes are committed only after it.
+            self._is_topology_unsaid = False
+            self._record_count += 1
+            write_topology(writer, self._topology_version)
+        if len(topology) > 0 and self._topology_version > 0:
+            self._topology_version += 1
+            self._is_topology_unsaid = True
         size: i64 = len(writer)
         batch = Batch(
             self.log_id,
@@ -243,12 +261,17 @@ class Log:
         self.position += batch_size
         end = self.offset + batch_size
         self.segment.size_bytes = end
-        if end >= self.segment_bytes:
+        if end >= self.segment_bytes or (self.is_disk_short and self._is_mostly_dead(end)):
             self.segment = SegmentUse(self.segment.number + 1)
             self.segments.append(self.segment)
             end = SEGMENT_HEADER_SIZE
+            self._is_topology_unsaid = self._topology_version > 0
         self.offset = end
         self._records_offset = end + BATCH_HEADER_SIZE
+
+    def _is_mostly_dead(self, size_bytes: i64) -> bool:
+        """The open segment can't be deleted; as an older one it can."""
+        return size_bytes * SHORT_SEGMENT_SHARE >= self.segment_bytes and self.segment.live_bytes * 2 < size_bytes
 
     def _place(self, message: Message, queue_ids_size: i64, holders: i64) -> None:
         """Give a message its address at the end of the open batch."""

@@ -1,7 +1,9 @@
 """Reading messages back from the log: pieces of segments, and no byte of a batch whose checksum does not hold.
 
 Owns which batches have been checked: each is once, when something of it is read for the first time. What is in a damaged
-batch comes back as zeros, which no message is made of. Does not own what is read together (page_reader.py), nor the thread.
+batch comes back as zeros, which no message is made of; only bytes that were read, and whose checksum does not hold, are damage.
+No size that stands in the file is believed before it is compared with the file's. Does not own what is read together
+(page_reader.py), nor the thread.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ class _Batches:
         self.starts: list[int] = []
         self.verdicts = bytearray()
         self.end: i64 = SEGMENT_HEADER_SIZE
+        # How long the file is, as of this read.
+        self.size: i64 = 0
+        # Damage up to the end of the file: where it ends may look different when more has been written.
+        self.is_open_ended = False
 
 
 @final
@@ -41,17 +47,25 @@ class LogReader:
         self._segments: dict[int, _Batches] = {}
 
     def read(self, number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
-        """Pieces by offset and size, in ascending order. OSError if the segment can't be read."""
+        """Pieces by offset and size, in ascending order.
+
+        OSError if the segment can't be read, UnknownFormat if a newer version wrote something of it.
+        """
         blocks = self._disk.read_ranges(number, ranges)
+        # Afterwards, for it grows: so everything that was read lies within it.
+        size = self._disk.segment_size(number)
         batches = self._segments.get(number)
         if batches is None:
             while len(self._segments) >= SEGMENTS_MAX:
                 del self._segments[next(iter(self._segments))]
             batches = _Batches()
             self._segments[number] = batches
+        batches.size = size
         for index in range(len(ranges)):
-            offset, size = ranges[index]
-            blocks[index] = self._without_damage(number, batches, blocks[index], offset, size)
+            # What is missing at its end is no matter of checksums.
+            blocks[index] = self._without_damage(number, batches, blocks[index], ranges[index][0], len(blocks[index]))
+        if batches.is_open_ended:
+            del self._segments[number]
         return blocks
 
     def _without_damage(self, number: int, batches: _Batches, block: bytes, begin: i64, size: i64) -> bytes:
@@ -99,7 +113,7 @@ class LogReader:
         """Know all batches up to that offset, from one header to the next."""
         while batches.end < until:
             data = self._disk.read(number, int(batches.end), BLOCK_BYTES)
-            if len(data) < BATCH_HEADER_SIZE:
+            if len(data) == 0:
                 return
             if not self._step(batches, data):
                 self._pass_damage(number, batches, len(batches.starts))
@@ -112,7 +126,7 @@ class LogReader:
             if data[at : at + 4] != BATCH_MAGIC:
                 break
             header = BatchHeader(data, at)
-            if header.records_size < 0:
+            if not 0 <= header.records_size <= batches.size - batches.end - BATCH_HEADER_SIZE:
                 break
             batches.starts.append(int(batches.end))
             batches.verdicts.append(_UNKNOWN)
@@ -133,7 +147,7 @@ class LogReader:
             batches.end = batches.starts[at_batch]
             del batches.starts[at_batch:]
             del batches.verdicts[at_batch:]
-        data = self._disk.read(number, int(batches.end), 1 << 40)
+        data = self._disk.read(number, int(batches.end), max(0, int(batches.size - batches.end)))
         found = None
         if len(data) >= BATCH_HEADER_SIZE:
             at: i64 = data.find(BATCH_MAGIC, 1)
@@ -143,6 +157,8 @@ class LogReader:
         batches.starts.append(int(batches.end))
         batches.verdicts.append(_DAMAGED)
         batches.end += found.offset if found is not None else len(data)
+        if found is None:
+            batches.is_open_ended = True
 
 
 def _last_before(starts: list[int], offset: i64) -> i64:

@@ -11,6 +11,7 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.store.disk import Disk
 from amqpd.store.log_reader import LogReader
 from amqpd.store.page import GAP_BYTES_MAX, Page, Piece
@@ -24,9 +25,11 @@ REGION_BYTES_MAX: Final = 64 << 20
 class PageReader:
     def __init__(self, disk: Disk) -> None:
         self._log_reader = LogReader(disk)
+        # Why a page could not be read, the last time that this was so.
+        self.error: Exception = OSError()
 
     def read(self, pages: list[Page]) -> list[list[Piece] | None]:
-        """For each page what `Page.messages` needs; None if its segment can't be read."""
+        """For each page what `Page.messages` needs; None if that can't be read now: it is neither intact nor damaged."""
         found: list[list[Piece] | None] = [None for _ in pages]
         region: list[int] = []
         begin: i64 = 0
@@ -63,7 +66,8 @@ class PageReader:
     def _pieces(self, page: Page, ranges: list[tuple[int, int]]) -> list[Piece] | None:
         try:
             blocks = self._log_reader.read(int(page.segment.number), ranges)
-        except OSError:
+        except (OSError, MemoryError, UnknownFormat) as error:
             # Whoever asked says what that means: it may not be wanted any more.
+            self.error = error
             return None
         return [Piece(ranges[at][0], block) for at, block in enumerate(blocks)]

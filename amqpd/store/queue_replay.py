@@ -13,6 +13,7 @@ from mypy_extensions import i64
 
 from amqpd.base.message import Message
 from amqpd.store.page import BODY_BYTES_MAX, META_BYTES_MAX, OFFSET_MAX, Page, PageWriter
+from amqpd.store.record import PARKED_MS
 from amqpd.store.recovered import RecoveredEntry
 
 
@@ -183,7 +184,9 @@ class QueueReplay:
         """No more records come: bring what must be in memory out of the pages."""
         self._sort()
         for entry in self.entries.values():
-            if entry.ready_at_ms != 0:
+            if entry.ready_at_ms == PARKED_MS:
+                entry.is_needed = True
+            elif entry.ready_at_ms != 0:
                 # The order of what waits and what does not is found in memory.
                 self.is_resident = True
         if self.is_resident:

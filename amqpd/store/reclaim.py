@@ -4,6 +4,9 @@ Owns those three decisions. Does not own what follows: caretaker.py describes th
 whose `segment.is_leaving` (queues/moves.py), the shell writes and deletes files. Bound: disk use comes down to twice the live bytes plus two segments, also when one
 slow queue holds one message in every segment.
 
+While the disk is short of space every dead segment is worth a checkpoint, and messages are moved only where few of them hold
+much: moving takes space before it gives some back.
+
 Invariants: a segment is deleted only if (1) nothing in it is live, (2) the batch that made it so is durable, and (3) both
 checkpoints that are kept replay from a later segment. A live message is in some segment at every moment: the copy is
 durable before the original goes.
@@ -25,6 +28,8 @@ CHECKPOINT_INTERVAL_MS: Final = 1000
 REPLAY_SEGMENTS_MAX: Final = 4
 # Messages are moved out of this many segments at a time.
 LEAVING_MAX: Final = 8
+# While the disk is short: out of one, and only if not more than this share of it is live.
+CHEAP_SHARE: Final = 8
 
 
 def disk_bytes(segments: list[SegmentUse]) -> i64:
@@ -54,6 +59,23 @@ def choose_sparse(segments: list[SegmentUse], live_bytes: i64, segment_bytes: i6
         chosen.append(segment)
         kept -= segment.size_bytes - segment.live_bytes
     return chosen
+
+
+def is_cheap(segment: SegmentUse) -> bool:
+    """It takes little to empty it."""
+    return segment.live_bytes * CHEAP_SHARE <= segment.size_bytes
+
+
+def choose_cheapest(segments: list[SegmentUse]) -> list[SegmentUse]:
+    """The one segment that it takes least to empty; none while an emptied one has not been deleted."""
+    cheapest: SegmentUse | None = None
+    for segment in segments[:-1]:
+        if segment.is_leaving:
+            return []
+        if segment.live_count > 0 and is_cheap(segment):
+            if cheapest is None or segment.live_bytes < cheapest.live_bytes:
+                cheapest = segment
+    return [cheapest] if cheapest is not None else []
 
 
 @final
@@ -88,6 +110,8 @@ class Reclaim:
         grown = log.position - self._begun_position
         if grown >= REPLAY_SEGMENTS_MAX * log.segment_bytes and grown >= 2 * self._next_size():
             return True
+        if log.is_disk_short:
+            return self._floor < log.segment.number and self._has_empty_segment()
         if disk_bytes(log.segments) <= 2 * log.live_bytes + log.segment_bytes:
             return False
         # Too much space is in use. A checkpoint that begins later would let empty segments go, if there are any.
@@ -137,13 +161,26 @@ class Reclaim:
 
     # Segments
 
+    def set_disk_short(self, is_short: bool) -> None:
+        log = self._log
+        log.is_disk_short = is_short
+        if not is_short:
+            return
+        for segment in log.segments:
+            # What has been chosen and takes much waits for better times.
+            if segment.is_leaving and not is_cheap(segment):
+                segment.is_leaving = False
+
     def mark_leaving(self) -> bool:
         """Mark the segments that messages should be moved out of; True if there are any."""
         log = self._log
         for segment in log.segments:
             if segment.is_leaving and segment.live_count > 0:
                 return True
-        chosen = choose_sparse(log.segments, log.live_bytes, log.segment_bytes)
+        if log.is_disk_short:
+            chosen = choose_cheapest(log.segments)
+        else:
+            chosen = choose_sparse(log.segments, log.live_bytes, log.segment_bytes)
         for segment in chosen:
             segment.is_leaving = True
         return len(chosen) > 0

@@ -12,14 +12,17 @@ All integers are little endian. The first byte is the kind:
                  hold it if it names none: written by amqpd 0.1)
     6 RETRY      kind(1) queue_id(4) message_id(8) delivery_count(4) ready_at_ms(8)
                                                                           it came back, and is ready again at that time
+                                                                          (2^62: never by itself, it is parked)
     7 DEDUP      kind(1) queue_id(4) noted_ms(8) ttl_ms(8) id_size(2) id  a message with this id was taken at that time
     8 SETTLES    kind(1) queue_id(4) first_id(8) last_id(8)               the queue is done with all between, both included
     9 SPILLED    as MESSAGE, for no queue: what no durable queue holds, here while memory is short, nothing to a restart
+   11 TOPOLOGY   kind(1) version(8)                                     the topology was at least at this version
     >= 32        kind(1) size(4) CBOR                                     rare kinds; none is defined yet
 
 Of a DEDUP, `noted_ms` is wall clock, and `ttl_ms` how long this id counts, -1 for as long as the window's owner says; the
-owner is a queue, or an exchange, which has a number among the queues' for it. Kinds 10 to 31 are kept for further fixed
-layouts. Every record says what is, not what changed: replaying a run of records
+owner is a queue, or an exchange, which has a number among the queues' for it. A TOPOLOGY stands in the first batch of a
+start and of a segment, and in the next one after each change of the topology: a topology of a smaller version is an old copy.
+Kinds up to 31 are kept for further fixed layouts. Every record says what is, not what changed: replaying a run of records
 twice gives the state that replaying it once gives.
 """
 
@@ -41,6 +44,7 @@ RETRY: Final = 6
 DEDUP: Final = 7
 SETTLES: Final = 8
 SPILLED: Final = 9
+TOPOLOGY: Final = 11
 CBOR_KIND_MIN: Final = 32
 
 MESSAGE_FIXED_SIZE: Final = 31
@@ -50,6 +54,10 @@ DELIVERED_SIZE: Final = 13
 RETRY_SIZE: Final = 25
 DEDUP_FIXED_SIZE: Final = 23
 SETTLES_SIZE: Final = 21
+TOPOLOGY_SIZE: Final = 9
+
+# A RETRY that is ready again at this time is parked: something went wrong with it, and it waits for a person.
+PARKED_MS: Final = 1 << 62
 
 QUEUE_ID_MAX: Final = (1 << 31) - 1
 
@@ -115,6 +123,11 @@ def write_settle_range(writer: BytesWriter, queue_id: i64, first_id: i64, last_i
     write_i64_le(writer, last_id)
 
 
+def write_topology(writer: BytesWriter, version: i64) -> None:
+    writer.append(TOPOLOGY)
+    write_i64_le(writer, version)
+
+
 def write_requeue(writer: BytesWriter, queue_id: i64, message_id: i64, delivery_count: i64) -> None:
     writer.append(REQUEUE)
     write_i32_le(writer, i32(queue_id))
@@ -145,3 +158,31 @@ def write_dedup(writer: BytesWriter, kind: i64, queue_id: i64, noted_ms: i64, tt
     write_i64_le(writer, ttl_ms)
     write_u16(writer, len(dedup_id))
     writer.write(dedup_id)
+
+
+def record_size(data: bytes, at: i64, end: i64) -> i64:
+    """The size of the record at `at`; 0 if there is no whole record of a known kind."""
+    kind: i64 = data[at]
+    size: i64 = 0
+    if kind in (MESSAGE, MOVE, SPILLED):
+        if at + MESSAGE_FIXED_SIZE > end:
+            return 0
+        size = MESSAGE_FIXED_SIZE + read_u16(data, at + 17) + 4 * read_u32(data, at + 19)
+        size += read_u32(data, at + 23) + read_u32(data, at + 27)
+    elif kind == SETTLE:
+        size = SETTLE_SIZE
+    elif kind == REQUEUE:
+        size = REQUEUE_SIZE
+    elif kind == DELIVERED:
+        size = DELIVERED_SIZE
+    elif kind == RETRY:
+        size = RETRY_SIZE
+    elif kind == DEDUP:
+        if at + DEDUP_FIXED_SIZE > end:
+            return 0
+        size = DEDUP_FIXED_SIZE + read_u16(data, at + 21)
+    elif kind == SETTLES:
+        size = SETTLES_SIZE
+    elif kind == TOPOLOGY:
+        size = TOPOLOGY_SIZE
+    return size if at + size <= end else 0

@@ -11,6 +11,7 @@ from mypy_extensions import i64
 
 from amqpd.base.message import Message
 from amqpd.store.log import LogStart
+from amqpd.store.lost import Lost
 from amqpd.store.page import Page
 
 
@@ -58,6 +59,8 @@ class RecoveryReport:
         self.unknown_queue_count = 0
         # Messages that the checkpoint knows and no intact batch has any more, by queue_id.
         self.missing_counts: dict[int, int] = {}
+        # The same, one by one.
+        self.lost_messages: list[Lost] = []
         # What people call them.
         self.queue_names: dict[int, str] = {}
         # Lines for the operator: what is usual, and what is not.

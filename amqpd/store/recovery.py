@@ -13,7 +13,8 @@ Does not own the meaning of records (replay.py). In order:
 An invalid end of a segment is a torn tail if the log goes on right behind the valid part in the next segment, or not at all:
 nobody was told that it was safe, or it was written again, so it is cut. Anything else that does not read as it was written
 is damage: reported, kept aside, and everything intact is served.
-Invariant: recovering twice gives the same queues as recovering once, also if the first recovery was interrupted.
+Invariants: recovering twice gives the same queues as recovering once, also if the first recovery was interrupted. What may end in
+a refusal (Corrupt, UnknownFormat, a file that can't be read) is looked at before anything is changed.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from amqpd.store.batch import (
     try_read_batch,
 )
 from amqpd.store.checkpoint import CheckpointReader
-from amqpd.store.disk import Disk
+from amqpd.store.disk import Disk, DiskFull
 from amqpd.store.inspect import describe_damage
 from amqpd.store.log import LogStart
 from amqpd.store.recovered import Recovered, RecoveryReport
 from amqpd.store.replay import Replay
-from amqpd.store.segment import SEGMENT_HEADER_SIZE, DiskFull, SegmentWriter, try_read_segment_header
+from amqpd.store.segment import SEGMENT_HEADER_SIZE, SegmentWriter, try_read_segment_header
 
 
 def recover(
@@ -49,16 +50,18 @@ def recover(
     clean_position: int = -1,
     queue_names: dict[int, str] | None = None,
     resident_queue_ids: list[int] | None = None,
+    topology_version: int = -1,
 ) -> Recovered:
     """`clean_position` is where a clean stop left the log, -1 if the stop was not clean; the names are for reports.
 
-    `resident_queue_ids`: queues that need all of their messages in memory.
+    `resident_queue_ids`: queues that need all of their messages in memory. `topology_version` is that of the topology which knows
+    the queues, -1 if it counts none.
 
     Corrupt if starting would bring back messages that were settled, or UnknownFormat; nothing is changed then.
     """
     names = queue_names if queue_names is not None else {}
     resident = resident_queue_ids if resident_queue_ids is not None else []
-    return _Recovery(disk, log_id, known_queue_ids, clean_position, names, resident).run()
+    return _Recovery(disk, log_id, known_queue_ids, clean_position, names, resident, topology_version).run()
 
 
 def segment_path(number: i64) -> str:
@@ -75,7 +78,13 @@ class _Recovery:
         clean_position: int,
         names: dict[int, str],
         resident_queue_ids: list[int],
+        topology_version: int,
     ) -> None:
+        self._topology_version = topology_version
+        # What is going to be changed on the disk: nothing before it is sure that there will be a start.
+        self._cuts: dict[int, int] = {}
+        self._torn: list[int] = []
+        self._aside: dict[int, None] = {}
         self._disk = disk
         self._log_id = log_id
         self._clean_position = clean_position
@@ -128,6 +137,9 @@ class _Recovery:
                         self._data_of(self._segments[max(self._segments)]), self._log_id, self._position
                     )
         self._check_end(known_end)
+        self._check_topology()
+        self._read_bodies()
+        self._change()
         return self._conclude(self._place_start())
 
     # The checkpoint
@@ -177,7 +189,7 @@ class _Recovery:
     def _not_as_written(self, number: int, data: bytes, at: i64, until: i64) -> None:
         described = describe_damage(data, at, self._names)
         self._damaged(f"{segment_path(number)}: {until - at} bytes at {at} are not what was written{described}")
-        self._keep_aside(number)
+        self._aside[number] = None
 
     # The log
 
@@ -213,7 +225,7 @@ class _Recovery:
                 self._remove_torn_segment(number, data)
                 return
             self._damaged(f"{segment_path(number)} has no valid header")
-            self._keep_aside(number)
+            self._aside[number] = None
             at = 0
         elif not self._is_chain_known:
             self._position = header.position
@@ -230,7 +242,7 @@ class _Recovery:
             elif batch is not None and batch.position > self._position:
                 # Intact, and not the next one: what was between is gone, but this is not.
                 self._damaged(f"{segment_path(number)}: {batch.position - self._position} bytes are gone before {at}")
-                self._keep_aside(number)
+                self._aside[number] = None
             else:
                 at = self._pass_damage(data, at, segment, is_last)
 
@@ -276,7 +288,7 @@ class _Recovery:
         if found is None and (is_last or self._is_end(number)):
             self._report.torn_bytes += int(size - at)
             self._report.notices.append(f"{segment_path(number)}: cut {size - at} bytes of an unfinished write at {at}")
-            self._disk.truncate(number, int(at))
+            self._cuts[number] = int(at)
             segment.size_bytes = at
             return size
         until = found.offset if found is not None else size
@@ -297,10 +309,10 @@ class _Recovery:
     def _remove_torn_segment(self, number: int, data: bytes) -> None:
         """The last segment was created and never written to, as far as the disk knows."""
         if data.count(0) != len(data):
-            self._keep_aside(number)
+            self._aside[number] = None
         self._report.torn_bytes += len(data)
         self._report.notices.append(f"{segment_path(number)}: removed, it has no valid batch")
-        self._disk.delete_segments([number])
+        self._torn.append(number)
         # A checkpoint may list what stood in it all the same.
         self._segments.pop(number).size_bytes = 0
 
@@ -308,11 +320,26 @@ class _Recovery:
         self._report.damage.append(sentence)
         self._is_chain_known = False
 
-    def _keep_aside(self, number: int) -> None:
-        name = self._disk.keep_aside(number)
-        notice = f"{segment_path(number)} is kept aside as {name}"
-        if notice not in self._report.notices:
-            self._report.notices.append(notice)
+    def _change(self) -> None:
+        """There will be a start: keep aside what is damaged, and cut what a crash left unfinished."""
+        for number in self._aside:
+            name = self._disk.keep_aside(number)
+            self._report.notices.append(f"{segment_path(number)} is kept aside as {name}")
+        for number, size in self._cuts.items():
+            self._disk.truncate(number, size)
+        if len(self._torn) > 0:
+            self._disk.delete_segments(self._torn)
+
+    def _check_topology(self) -> None:
+        """Messages of queues that it does not know yet would be taken for those of deleted ones."""
+        said = int(self._replay.topology_version)
+        if 0 <= self._topology_version < said:
+            raise Corrupt(
+                "topology.sqlite",
+                -1,
+                f"it is an older copy than the log needs: it knows {self._topology_version} changes, the log {said};"
+                " is topology.sqlite-wal missing?",
+            )
 
     def _check_end(self, known_end: i64) -> None:
         """The log must reach as far as we once knew it to be durable."""
@@ -399,7 +426,6 @@ class _Recovery:
     def _conclude(self, start: LogStart) -> Recovered:
         report = self._report
         replay = self._replay
-        self._read_bodies()
         # Whether a message was delivered is only certain if nothing of the log is lost.
         is_certain = self._clean_position >= 0 and len(report.damage) == 0
         for generation in self._bad_generations:

@@ -14,11 +14,13 @@ from typing import Final, final
 from librt.strings import read_i64_le
 from mypy_extensions import i64
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BatchHeader
 from amqpd.store.checkpoint import DEDUP as LISTED_DEDUP
 from amqpd.store.checkpoint import DELIVERED as LISTED_DELIVERED
 from amqpd.store.checkpoint import PAGE, WAITING, CheckpointReader
+from amqpd.store.lost import Lost
 from amqpd.store.page import Page, PageWriter, share_shift
 from amqpd.store.queue_replay import QueueReplay, can_be_in_page
 from amqpd.store.record import (
@@ -38,11 +40,13 @@ from amqpd.store.record import (
     SETTLES,
     SETTLES_SIZE,
     SPILLED,
+    TOPOLOGY,
+    TOPOLOGY_SIZE,
     read_u16,
     read_u32,
+    record_size,
 )
 from amqpd.store.recovered import RecoveredEntry, RecoveredId, RecoveryReport
-from amqpd.store.segment import UnknownFormat
 
 # The property expiration, among the property flags of a content header, and where those are.
 _EXPIRATION: Final = 1 << 8
@@ -61,6 +65,8 @@ class Replay:
         """`segments` are those that exist, for addresses to point to; it may grow."""
         self.next_message_id: i64 = 1
         self.next_queue_id: i64 = 1
+        # The topology must have got as far as this.
+        self.topology_version: i64 = 0
         self.delivered_to: dict[int, int] = {}
         self.dedup_ids: dict[int, dict[bytes, RecoveredId]] = {}
         self.pages: dict[int, list[Page]] = {}
@@ -134,8 +140,10 @@ class Replay:
         entry.redelivered = checkpoint.redelivered
         return entry
 
-    def _missing(self, queue_id: int, count: int) -> None:
-        self._missing_counts[queue_id] = self._missing_counts.get(queue_id, 0) + count
+    def _missing(self, lost: Lost) -> None:
+        queue_id = int(lost.queue_id)
+        self._missing_counts[queue_id] = self._missing_counts.get(queue_id, 0) + 1
+        self._report.lost_messages.append(lost)
 
     # The log
 
@@ -151,6 +159,11 @@ class Replay:
             elif kind == SPILLED:
                 self._saw_message(read_i64_le(data, at + 1))
                 at += record_size(data, at, end)
+            elif kind == TOPOLOGY:
+                version = read_i64_le(data, at + 1)
+                if version > self.topology_version:
+                    self.topology_version = version
+                at += TOPOLOGY_SIZE
             elif bodies_only:
                 at += record_size(data, at, end)
             elif kind == SETTLE:
@@ -340,7 +353,8 @@ class Replay:
                 entry = queue.entries[message_id]
                 segment = entry.message.segment
                 if segment is None or not entry.is_here:
-                    self._missing(queue_id, 1)
+                    number: i64 = segment.number if segment is not None else 0
+                    self._missing(Lost(queue_id, message_id, number, entry.message.offset, entry.message.logged_bytes))
                     continue
                 segment.live_count += 1
                 segment.live_bytes += entry.message.logged_bytes >> entry.message.share_shift
@@ -364,31 +378,6 @@ class Replay:
             if page.offset(index) + page.size(index) <= page.segment.size_bytes:
                 writer.add_place(page, index)
             else:
-                self._missing(queue_id, 1)
+                place = page.offset(index)
+                self._missing(Lost(queue_id, page.message_id(index), page.segment.number, place, page.size(index)))
         return writer.finish()
-
-
-def record_size(data: bytes, at: i64, end: i64) -> i64:
-    """The size of the record at `at`; 0 if there is no whole record of a known kind."""
-    kind: i64 = data[at]
-    size: i64 = 0
-    if kind in (MESSAGE, MOVE, SPILLED):
-        if at + MESSAGE_FIXED_SIZE > end:
-            return 0
-        size = MESSAGE_FIXED_SIZE + read_u16(data, at + 17) + 4 * read_u32(data, at + 19)
-        size += read_u32(data, at + 23) + read_u32(data, at + 27)
-    elif kind == SETTLE:
-        size = SETTLE_SIZE
-    elif kind == REQUEUE:
-        size = REQUEUE_SIZE
-    elif kind == DELIVERED:
-        size = DELIVERED_SIZE
-    elif kind == RETRY:
-        size = RETRY_SIZE
-    elif kind == DEDUP:
-        if at + DEDUP_FIXED_SIZE > end:
-            return 0
-        size = DEDUP_FIXED_SIZE + read_u16(data, at + 21)
-    elif kind == SETTLES:
-        size = SETTLES_SIZE
-    return size if at + size <= end else 0

@@ -7,36 +7,27 @@ before the first batch goes in, and a batch is written and synced before the nex
     magic "AMQPDSEG"(8) format(4) flags(4) log_id(8) number(8) position(8) previous_crc(4) crc(4)
 
 `position` and `previous_crc` are those of the first batch to come; `crc` is CRC-32 over the 44 bytes before it.
-Invariant: after a full disk the segment ends where it ended before, and the same batch may be committed again.
+Invariant: after a full disk, or one out of descriptors, the segment ends where it ended before, and the same batch may be
+committed again.
 """
 
 from __future__ import annotations
 
-import errno
 import zlib
 from typing import Final, final
 
 from librt.strings import BytesWriter, read_i64_le, write_i64_le
 from mypy_extensions import i64
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.store.batch import Batch, crc_of_header
-from amqpd.store.disk import Disk
+from amqpd.store.disk import DESCRIPTORS, FAILED, Disk, lack_of, not_now
 from amqpd.store.record import read_u32, write_u32
 
 SEGMENT_MAGIC: Final = b"AMQPDSEG"
 SEGMENT_HEADER_SIZE: Final = 48
 SEGMENT_FORMAT: Final = 1
 _CRC_OFFSET: Final = 44
-
-FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
-
-
-class DiskFull(Exception):
-    """There was no room for a batch; nothing of it counts, and it may be tried again."""
-
-
-class UnknownFormat(Exception):
-    """Written by another version of amqpd."""
 
 
 def encode_segment_header(log_id: i64, number: i64, position: i64, previous_crc: i64) -> bytes:
@@ -87,7 +78,7 @@ class SegmentWriter:
         self._number: i64 = 0
 
     def commit(self, batch: Batch) -> None:
-        """Write and sync. DiskFull: nothing happened. Any other error: never touch this log again."""
+        """Write and sync. NotNow, or DiskFull: nothing happened. Any other error: never touch this log again."""
         header = batch.encode_header(self._previous_crc)
         number = int(batch.segment_number)
         offset = int(batch.offset)
@@ -97,11 +88,13 @@ class SegmentWriter:
         try:
             disk.write(number, offset, [header, batch.records])
         except OSError as error:
-            if error.errno not in FULL_ERRNOS:
+            lack = lack_of(error)
+            if lack == FAILED:
                 raise
-            # The bytes were never synced and nobody has read them.
-            disk.truncate(number, offset)
-            raise DiskFull(str(error)) from error
+            if lack != DESCRIPTORS:
+                # The bytes were never synced and nobody has read them. (Without a descriptor there are none.)
+                disk.truncate(number, offset)
+            raise not_now(error) from error
         disk.sync(number)
         self._previous_crc = crc_of_header(header)
 
@@ -115,9 +108,9 @@ class SegmentWriter:
             try:
                 self._disk.create_segment(int(batch.segment_number), header)
             except OSError as error:
-                if error.errno not in FULL_ERRNOS:
+                if lack_of(error) == FAILED:
                     raise
-                raise DiskFull(str(error)) from error
+                raise not_now(error) from error
         self._number = batch.segment_number
 
     def close(self) -> None:

@@ -23,6 +23,15 @@ PERMISSIONS: Final = "permissions"
 POLICIES: Final = "policies"
 PARAMETERS: Final = "parameters"
 
+# What a row of `queues` is: never its name says so. Each kind has names of its own.
+PLAIN: Final = "queue"
+# Where the messages of an exchange wait for their x-delay.
+DELAY: Final = "delay"
+# No queue: the number of an exchange that remembers deduplication ids.
+DEDUP: Final = "dedup"
+# Written by a version that told them apart by their names; vhosts/restore.py decides.
+UNDECIDED: Final = ""
+
 # What tells the rows of a table apart; a delete names these columns and no others.
 KEYS: Final[dict[str, tuple[str, ...]]] = {
     VHOSTS: ("name",),
@@ -108,12 +117,15 @@ class ExchangeRow:
 class QueueRow:
     """A durable queue; its queue_id names it in the log and is never given to another queue."""
 
-    def __init__(self, queue_id: i64, vhost: str, name: str, auto_delete: bool, arguments: bytes) -> None:
+    def __init__(
+        self, queue_id: i64, vhost: str, name: str, auto_delete: bool, arguments: bytes, kind: str = PLAIN
+    ) -> None:
         self.queue_id = queue_id
         self.vhost = vhost
         self.name = name
         self.auto_delete = auto_delete
         self.arguments = arguments
+        self.kind = kind
 
     def row(self) -> dict[str, object]:
         return {
@@ -122,6 +134,7 @@ class QueueRow:
             "name": self.name,
             "auto_delete": int(self.auto_delete),
             "arguments": self.arguments,
+            "kind": self.kind,
         }
 
 
@@ -165,6 +178,10 @@ class Topology:
         self.parameters: list[dict[str, object]] = []
         # Greater than every queue_id that was ever stored, also of queues that are gone.
         self.next_queue_id = 1
+        # How many times it was changed; 0 if nobody has counted.
+        self.version = 0
+        # Rows that nobody can make anything of, and that stay where they are: a sentence for each.
+        self.set_aside: list[str] = []
 
     def queue_ids(self) -> list[int]:
         return [int(queue.queue_id) for queue in self.queues]

@@ -18,16 +18,16 @@ from typing import final
 
 from mypy_extensions import i64
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.store.batch import BatchHeader
 from amqpd.store.checkpoint import DEDUP, ENTRY, PAGE, CheckpointReader
 from amqpd.store.disk import Disk
 from amqpd.store.inspect import Chain, SegmentScan, describe_damage
 from amqpd.store.page import PAGE_ENTRY_SIZE
+from amqpd.store.record import record_size
 from amqpd.store.recovered import Recovered
 from amqpd.store.recovery import recover
-from amqpd.store.replay import record_size
-from amqpd.store.segment import SEGMENT_HEADER_SIZE, UnknownFormat
+from amqpd.store.segment import SEGMENT_HEADER_SIZE
 
 
 @final
@@ -228,10 +228,20 @@ class Verifier:
         if position < known_end:
             self._problem("log", 0, -1, f"the log ends {known_end - position} bytes too early")
 
-    def replay(self, known_queue_ids: list[int]) -> Recovered | None:
+    def replay(
+        self, known_queue_ids: list[int], resident_queue_ids: list[int] | None = None, topology_version: int = -1
+    ) -> Recovered | None:
         """What a start would find; None if it would refuse. OSError or UnknownFormat as from `recover`."""
         try:
-            recovered = recover(self._disk, self._log_id, known_queue_ids, self._clean_position, self._names)
+            recovered = recover(
+                self._disk,
+                self._log_id,
+                known_queue_ids,
+                self._clean_position,
+                self._names,
+                resident_queue_ids,
+                topology_version,
+            )
         except Corrupt as refusal:
             self._problem("log", 0, -1, f"the broker would refuse to start: {refusal.why}")
             return None

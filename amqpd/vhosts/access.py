@@ -3,7 +3,8 @@
 Owns: users with their password hashes and tags, and one permission per (user, vhost): three patterns, for configure,
 write and read. Does not own where they are kept (topology store: `user_rows`, `permission_rows`, `load`), nor salt
 (callers bring it), nor how a refused login is answered (connections). Deny by default: who has no row has no access.
-Invariant: `version` grows with every change, so that whoever remembers an answer can tell that it is stale.
+Invariant: `version` grows with every change, so that whoever remembers an answer can tell that it is stale; channels
+remember routes that they may publish by, and need not ask, for all routes of a vhost become stale with a permission.
 
 A password hash is RabbitMQ's: base64(salt + H(salt + password)), with 4 bytes of salt and H by name.
 """
@@ -15,12 +16,15 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
 from amqpd.base.errors import AccessRefused
 from amqpd.vhosts.patterns import Pattern
+
+if TYPE_CHECKING:
+    from amqpd.vhosts.vhost import VHost
 
 SALT_BYTES: Final = 4
 SHA256: Final = "rabbit_password_hashing_sha256"
@@ -74,6 +78,9 @@ class _Rule:
         self._remembered: dict[str, bool] = {}
 
     def allows(self, name: str) -> bool:
+        if len(name) > NAME_BYTES_MAX:
+            # Only an argument can be so long, and as many of them would be kept.
+            return self._pattern.matches(name)
         answer = self._remembered.get(name)
         if answer is None:
             answer = self._pattern.matches(name)
@@ -132,6 +139,17 @@ class Access:
         self._users: dict[str, User] = {}
         # By vhost, then user.
         self._permissions: dict[str, dict[str, Permission]] = {}
+        self._vhosts: dict[str, VHost] = {}
+
+    def watch(self, vhosts: dict[str, VHost]) -> None:
+        """Where routes are remembered: all vhosts of the broker, as they come and go."""
+        self._vhosts = vhosts
+
+    def _permission_changed(self, vhost_name: str) -> None:
+        self.version += 1
+        vhost = self._vhosts.get(vhost_name)
+        if vhost is not None:
+            vhost.routes.drop()
 
     # Logging in.
 
@@ -160,6 +178,15 @@ class Access:
                 f"{access} access to {kind} '{printable(name)}' in vhost '{printable(vhost)}' "
                 f"refused for user '{printable(user)}'"
             )
+
+    def check_any(self, user: str, vhost: str, kind: str, name: str) -> None:
+        """AccessRefused unless `user` may do something with the queue or exchange."""
+        for access in (CONFIGURE, WRITE, READ):
+            if self.allows(user, vhost, access, name):
+                return
+        raise AccessRefused(
+            f"access to {kind} '{printable(name)}' in vhost '{printable(vhost)}' refused for user '{printable(user)}'"
+        )
 
     def allows(self, user: str, vhost: str, access: str, name: str) -> bool:
         permission = self.permission(user, vhost)
@@ -224,9 +251,10 @@ class Access:
         """The user and all their permissions; False if there was none."""
         if self._users.pop(name, None) is None:
             return False
-        for of_vhost in self._permissions.values():
-            of_vhost.pop(name, None)
         self.version += 1
+        for vhost, of_vhost in self._permissions.items():
+            if of_vhost.pop(name, None) is not None:
+                self._permission_changed(vhost)
         return True
 
     def set_permissions(self, user: str, vhost: str, configure: str, write: str, read: str) -> Permission:
@@ -234,19 +262,19 @@ class Access:
             raise ValueError(f"no user {user!r}")
         permission = Permission(user, vhost, configure, write, read)
         self._permissions.setdefault(vhost, {})[user] = permission
-        self.version += 1
+        self._permission_changed(vhost)
         return permission
 
     def clear_permissions(self, user: str, vhost: str) -> bool:
         of_vhost = self._permissions.get(vhost)
         if of_vhost is None or of_vhost.pop(user, None) is None:
             return False
-        self.version += 1
+        self._permission_changed(vhost)
         return True
 
     def vhost_deleted(self, vhost: str) -> None:
         if self._permissions.pop(vhost, None) is not None:
-            self.version += 1
+            self._permission_changed(vhost)
 
     # Keeping.
 
@@ -259,7 +287,8 @@ class Access:
     def load(self, user_rows: list[dict[str, object]], permission_rows: list[dict[str, object]]) -> None:
         """Replace everything by what `user_rows` and `permission_rows` gave."""
         self._users.clear()
-        self._permissions.clear()
+        for vhost in list(self._permissions):
+            self.vhost_deleted(vhost)
         self.version += 1
         for row in user_rows:
             tags = tuple([tag for tag in str(row["tags"]).split(",") if tag != ""])

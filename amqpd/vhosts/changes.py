@@ -15,6 +15,7 @@ from amqpd.store.topology import (
     EXCHANGES,
     PARAMETERS,
     PERMISSIONS,
+    PLAIN,
     POLICIES,
     QUEUES,
     USERS,
@@ -36,10 +37,15 @@ class Changes:
     def __init__(self, next_queue_id: i64) -> None:
         # True once something waits to be committed with the open batch.
         self.pending = False
+        # The mark of the newest batch that took some; what was taken is durable when that is.
+        self.taken_mark: i64 = 0
         self._changes: list[TopologyChange] = []
         self._next_queue_id = next_queue_id
 
-    def take(self) -> list[TopologyChange]:
+    def take(self, mark: i64) -> list[TopologyChange]:
+        """For the batch with this mark."""
+        if self.pending:
+            self.taken_mark = mark
         taken = self._changes
         self._changes = []
         self.pending = False
@@ -75,8 +81,10 @@ class Changes:
     def delete_exchange(self, vhost: str, name: str) -> None:
         self._add(delete(EXCHANGES, {"vhost": vhost, "name": name}))
 
-    def put_queue(self, vhost: str, queue_id: i64, name: str, auto_delete: bool, arguments: FieldTable) -> None:
-        self._add(put(QUEUES, QueueRow(queue_id, vhost, name, auto_delete, arguments.raw).row()))
+    def put_queue(
+        self, vhost: str, queue_id: i64, name: str, auto_delete: bool, arguments: FieldTable, kind: str = PLAIN
+    ) -> None:
+        self._add(put(QUEUES, QueueRow(queue_id, vhost, name, auto_delete, arguments.raw, kind).row()))
 
     def delete_queue(self, vhost: str, queue_id: i64, name: str) -> None:
         self._add(delete(QUEUES, {"queue_id": int(queue_id)}))

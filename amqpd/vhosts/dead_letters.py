@@ -2,45 +2,27 @@
 
 The log records of one turn are one batch, so after any crash a message is in its old queue or in the new ones, never in
 both and never in none. Owns the routing of dead letters. Does not own why (queues) nor the headers (dead_letter.py).
-A target that refuses (x-overflow) keeps the message where it was; it is tried again a second later.
+A target that refuses (x-overflow) keeps the message where it was: held back (queues/refused.py).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, final
 
-from mypy_extensions import i64, mypyc_attr
+from mypy_extensions import i64
 
 from amqpd.base.message import Message
-from amqpd.base.timers import Timer
 from amqpd.queues.agenda import Agenda
-from amqpd.queues.dead_letter import REJECTED, DeadLetter, dead_header, is_cycle
-from amqpd.queues.entry import Entry
+from amqpd.queues.dead_letter import MAXLEN, REJECTED, dead_header, queues_since_publish
+from amqpd.queues.departure import Departure
 from amqpd.queues.queue import Queue
+from amqpd.vhosts.publish import REFUSED, put, refusing
 from amqpd.vhosts.routing import Route, copies, find_route, join_route_key, split_route_key
 from amqpd.wire.field_table import without
-from amqpd.wire.properties import headers, is_persistent, with_headers
+from amqpd.wire.properties import headers, with_headers
 
 if TYPE_CHECKING:
     from amqpd.vhosts.vhost import VHost
-
-RETRY_MS: Final = 1000
-
-
-@final
-@mypyc_attr(acyclic=True)
-class RetryTimer(Timer):
-    """Refused dead letters are tried again when it fires."""
-
-    def __init__(self, letters: DeadLetters, due_ms: i64) -> None:
-        self.due_ms = due_ms
-        self._letters = letters
-
-    def fire(self) -> None:
-        self._letters.retry()
-
-    def is_done(self) -> bool:
-        return False
 
 
 @final
@@ -67,6 +49,8 @@ class DeathNotice:
         # As it is routed; BCC stands in it still.
         self.header = dead_header(message.header, queue.name, reason, old_exchange, died_by, time_s, is_override)
         self.table = headers(self.header)
+        # Where it must not come back to.
+        self.been_in = queues_since_publish(self.table) if reason != REJECTED else {}
         # Where it goes, as long as exchanges and bindings stay as they are.
         self.route: Route | None = None
         self.generation: i64 = 0
@@ -85,9 +69,6 @@ class DeathNotice:
             and self._old_route_key == message.route_key
         )
 
-    def is_cycle(self, name: str) -> bool:
-        return self._reason != REJECTED and is_cycle(self.table, name)
-
 
 @final
 class DeadLetters:
@@ -96,70 +77,54 @@ class DeadLetters:
         self._agenda = agenda
         # Dead letters that nobody wanted, since the start.
         self.unroutable_count: i64 = 0
-        # Dead letters that a target would not have: still in their old queues as far as the log knows.
-        self.refused: list[DeadLetter] = []
         # When many die at once they mostly have the same headers, so the last ones are kept.
         self._last_notice: DeathNotice | None = None
 
-    def retry(self) -> None:
-        self._agenda.dead_letters.extend(self.refused)
-        self.refused = []
-
-    def deliver(self, letter: DeadLetter) -> None:
-        """Take the message out of its queue and into wherever it belongs now."""
-        entry = letter.entry
+    def send(self, departure: Departure) -> Queue | None:
+        """Take a dead letter out of its queue and into wherever it belongs now; or the queue that has no room for it."""
+        entry = departure.entry
         queue = entry.queue
-        exchange = queue.options.dead_letter_exchange
-        if exchange is None or queue.is_deleted or exchange not in self._vhost.exchanges:
-            if exchange is not None and not queue.is_deleted:
-                self._drop(queue, f"exchange '{exchange}' does not exist")
+        full = self._publish(queue, entry.message, departure.reason)
+        if full is None:
             queue.bury(entry)
-            return
-        if not self._send(queue, entry, letter.reason):
-            if len(self.refused) == 0:
-                self._agenda.wheel.add(RetryTimer(self, self._agenda.monotonic_ms + RETRY_MS))
-            self.refused.append(letter)
+        return full
 
-    def _send(self, queue: Queue, entry: Entry, reason: str) -> bool:
-        if queue.options.is_delay:
-            # No dead letter, but it leaves in the same way: its x-delay is over.
-            return self._vhost.delays.release(entry)
-        return self.publish(queue, entry.message, reason, entry)
+    def send_refused(self, queue: Queue, message: Message) -> None:
+        """x-overflow reject-publish-dlx: what a full queue would not have. Full there too, it is dropped (RabbitMQ)."""
+        full = self._publish(queue, message, MAXLEN)
+        if full is not None:
+            self._drop(queue, f"queue '{full.name}' is full")
 
-    def publish(self, queue: Queue, message: Message, reason: str, entry: Entry | None) -> bool:
-        """False if a target refused. `entry` is the message's place in `queue`, None if it never got in."""
+    def _publish(self, queue: Queue, message: Message, reason: str) -> Queue | None:
+        """None if it is where it goes, which may be nowhere; else the queue that refused it, and nobody has it."""
         vhost = self._vhost
         agenda = self._agenda
         exchange = queue.options.dead_letter_exchange
-        assert exchange is not None
+        if exchange is None:
+            return None
+        if exchange not in vhost.exchanges:
+            self._drop(queue, f"exchange '{exchange}' does not exist")
+            return None
         notice = self._notice(queue, message, reason)
         route = notice.route
         if route is None or notice.generation != vhost.routes.generation:
             route = self._route(queue, exchange, notice)
-        if route.may_be_refused:
-            for target in route.queues:
-                if target.refuses(len(message.body)):
-                    return False
-        header = notice.sent_header
         if len(route.queues) == 0:
             self._drop(queue, f"exchange '{exchange}' has no route for it")
-        dead = Message(agenda.log.next_message_id(), notice.route_key, header, message.body)
-        if len(route.stored_ids) > 0 and is_persistent(header):
-            agenda.log.append_message(dead, route.stored_ids, agenda.wall_ms)
-        for target in route.queues:
-            target.publish(dead)
-        if entry is not None:
-            queue.bury(entry)
-        return True
+            return None
+        dead = Message(agenda.log.next_message_id(), notice.route_key, notice.sent_header, message.body)
+        if put(route, dead, agenda) == REFUSED:
+            return refusing(route, len(message.body))
+        return None
 
     def _route(self, queue: Queue, exchange: str, notice: DeathNotice) -> Route:
         """Where it goes, without the queues that it has been in by itself all the way."""
         vhost = self._vhost
         # What was taken once is no duplicate of itself, wherever it goes from there.
         route = find_route(vhost, exchange, notice.keys, notice.table, notice.header, False)
-        targets = [each for each in route.queues if not notice.is_cycle(each.name)]
+        targets = [each for each in route.queues if each.name not in notice.been_in]
         if len(targets) < len(route.queues):
-            self._agenda.notice(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
+            self._agenda.warn(f"a dead letter of queue '{queue.name}' has come round in a cycle and is dropped")
             return Route(route.exchange, route.routing_key, targets, False)
         if route.by_key_only:
             notice.route = route
@@ -177,6 +142,6 @@ class DeadLetters:
     def _drop(self, queue: Queue, why: str) -> None:
         self.unroutable_count += 1
         if self.unroutable_count == 1 or self.unroutable_count % 10_000 == 0:
-            self._agenda.notice(
+            self._agenda.warn(
                 f"a dead letter of queue '{queue.name}' is dropped: {why} ({int(self.unroutable_count)} so far in this vhost)"
             )

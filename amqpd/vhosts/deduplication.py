@@ -2,7 +2,7 @@
 
     find_route    an exchange that has seen the message leads nowhere; one that has not asks for a note
     unseen        queues that have seen it are left out of the route; those that have not ask for a note
-    publish       into what is left, if no queue refuses
+    put           into what is left, if no queue refuses (publish.py)
     note_all      only then, and in the same batch of the log
 
 Looked at are messages when they come from a client, or from waiting for their x-delay: their first arrival. Dead letters and requeued
@@ -24,6 +24,7 @@ from amqpd.queues.dedup_window import DedupWindow, Note
 from amqpd.queues.queue import Queue
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.recovered import RecoveredId
+from amqpd.store.topology import DEDUP
 from amqpd.vhosts.changes import Changes
 from amqpd.vhosts.routing import Route
 from amqpd.wire.field_table import EMPTY_TABLE, FieldTable
@@ -32,13 +33,8 @@ from amqpd.wire.properties import is_persistent
 if TYPE_CHECKING:
     from amqpd.vhosts.vhost import VHost
 
-# Clients can't declare queues whose names begin with `amq.`.
+# For people only: that the row is no queue, its kind says (store/topology.py).
 HIDDEN_PREFIX: Final = "amq.dedup."
-
-
-def is_window(queue_name: str) -> bool:
-    """True for the row of an exchange's window, which is no queue."""
-    return queue_name.startswith(HIDDEN_PREFIX)
 
 
 def unseen(route: Route, table: FieldTable | None) -> Route:
@@ -59,8 +55,7 @@ def unseen(route: Route, table: FieldTable | None) -> Route:
             notes.append(note)
         queues.append(queue)
     found = Route(route.exchange, route.routing_key, queues, False)
-    found.notes = notes
-    found.is_duplicate = is_duplicate
+    found.note(notes, is_duplicate)
     return found
 
 
@@ -111,7 +106,7 @@ class Deduplications:
             if exchange.durable and not is_in_memory(exchange.arguments):
                 owner_id = int(self._changes.next_queue_id())
                 name = HIDDEN_PREFIX + exchange.name
-                self._changes.put_queue(vhost_name, owner_id, name, False, EMPTY_TABLE)
+                self._changes.put_queue(vhost_name, owner_id, name, False, EMPTY_TABLE, DEDUP)
             window = self._new_window(exchange, owner_id)
         return window
 

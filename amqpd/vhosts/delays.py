@@ -4,8 +4,8 @@
 
 The hidden queue is a queue like all others, durable if its exchange is, with a message's x-delay in the place of its TTL:
 so a delayed message is in the log, in checkpoints and in transactions like any other, a confirm means the same, and a
-restart finds it again with a deadline of when it was logged plus its delay. When it is due it leaves like a dead letter
-(vhosts/dead_letters.py): out of the hidden queue and into its targets in one turn, hence in one batch of the log.
+restart finds it again with a deadline of when it was logged plus its delay. When it is due it departs: out of the hidden
+queue and into its targets in one turn, hence in one batch of the log.
 
 Owns the hidden queues, which no client can name, and who may look at them: `Delayed`. Does not own which exchanges delay
 (`Exchange.delays`). Invariant: every exchange that delays has its hidden queue, as durable as itself, for as long as it
@@ -27,28 +27,24 @@ from amqpd.queues.delay import DELAY_MS_MAX, with_delay, with_spent_delay
 from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
 from amqpd.queues.ready import Ready
+from amqpd.store.topology import DELAY
 from amqpd.vhosts.changes import Changes
-from amqpd.vhosts.deduplication import note_all, unseen
-from amqpd.vhosts.routing import copies, find_route, split_route_key
+from amqpd.vhosts.deduplication import unseen
+from amqpd.vhosts.publish import REFUSED, put, refusing
+from amqpd.vhosts.routing import DEFAULT_EXCHANGE, Route, copies, find_route, split_route_key
 from amqpd.wire.field_table import EMPTY_TABLE, without
-from amqpd.wire.properties import headers, is_persistent, with_headers
+from amqpd.wire.properties import headers, with_headers
 
 if TYPE_CHECKING:
     from amqpd.vhosts.vhost import VHost
 
-# Clients can't declare queues whose names begin with `amq.`.
+# For people only: what the row of a hidden queue is, its kind says (store/topology.py), and it stands among no other queues.
 HIDDEN_PREFIX: Final = "amq.delayed."
-
-
-def is_hidden(queue_name: str) -> bool:
-    return queue_name.startswith(HIDDEN_PREFIX)
 
 
 def delay_options() -> QueueOptions:
     options = QueueOptions()
     options.is_delay = True
-    # Whatever is due is not dropped but leaves for this; that it is a name at all is what counts.
-    options.dead_letter_exchange = ""
     return options
 
 
@@ -68,13 +64,15 @@ class DelayedMessage:
 class Delayed:
     """What waits at one exchange: to look at, cancel and put off. Each change is durable with the turn's batch."""
 
-    def __init__(self, exchange_name: str, queue: Queue, agenda: Agenda) -> None:
+    def __init__(self, exchange_name: str, queue: Queue, agenda: Agenda, way_in: Route) -> None:
+        """`way_in`: a route that nobody had to find, straight into the hidden queue."""
         self.exchange_name = exchange_name
         self.queue = queue
         self._agenda = agenda
         order = queue.ready
         assert isinstance(order, Ready), "nothing is delivered from a hidden queue, nor has it priorities"
         self._order = order
+        self._way_in = way_in
 
     @property
     def count(self) -> int:
@@ -111,10 +109,9 @@ class Delayed:
         header = with_delay(old.header, min(max(delay_ms, 0), DELAY_MS_MAX))
         new = Message(agenda.log.next_message_id(), old.route_key, header, old.body)
         new.ttl_ms = old.ttl_ms
-        if old.segment is not None:
-            agenda.log.append_message(new, int(queue.queue_id).to_bytes(4, "little"), agenda.wall_ms)
         queue.withdraw(entry)
-        queue.publish(new)
+        mark = put(self._way_in, new, agenda)
+        assert mark != REFUSED, "a hidden queue has room for everything"
         return int(new.message_id)
 
 
@@ -157,9 +154,9 @@ class Delays:
         queue = Queue(
             queue_id, vhost.name, name, exchange.durable, False, 0, EMPTY_TABLE, delay_options(), self._agenda
         )
-        self._delayed[exchange.name] = Delayed(exchange.name, queue, self._agenda)
+        self._add(exchange.name, queue)
         if queue.is_stored:
-            self._changes.put_queue(vhost.name, queue_id, name, False, EMPTY_TABLE)
+            self._changes.put_queue(vhost.name, queue_id, name, False, EMPTY_TABLE, DELAY)
 
     def end(self, exchange: Exchange) -> None:
         """From now on it routes at once, unless its type is to delay; what waits goes on waiting."""
@@ -169,7 +166,11 @@ class Delays:
 
     def restore(self, queue: Queue) -> None:
         name = queue.name[len(HIDDEN_PREFIX) :]
-        self._delayed[name] = Delayed(name, queue, self._agenda)
+        self._add(name, queue)
+
+    def _add(self, exchange_name: str, queue: Queue) -> None:
+        way_in = Route(self._vhost.find_exchange(DEFAULT_EXCHANGE), queue.name, [queue], False)
+        self._delayed[exchange_name] = Delayed(exchange_name, queue, self._agenda, way_in)
 
     def forget(self, exchange_name: str) -> None:
         """The exchange is deleted, and what waits there with it, as in RabbitMQ's plugin."""
@@ -181,10 +182,10 @@ class Delays:
             self._changes.delete_queue(self._vhost.name, queue.queue_id, queue.name)
         queue.delete()
 
-    def release(self, entry: Entry) -> bool:
-        """Its time has come: into all its targets and out of here. False if one refuses, then it stays."""
+    def release(self, entry: Entry) -> Queue | None:
+        """Its time has come: into all its targets and out of here; or the target that has no room, and it stays."""
         vhost = self._vhost
-        log = self._agenda.log
+        agenda = self._agenda
         queue = entry.queue
         message = entry.message
         _, routing_key = split_route_key(message.route_key)
@@ -194,20 +195,14 @@ class Delays:
         route = find_route(vhost, queue.name[len(HIDDEN_PREFIX) :], keys, table, header)
         if route.deduplicates:
             route = unseen(route, table)
-        for target in route.queues:
-            if target.refuses(len(message.body)):
-                return False
         if table is not None and table.has("BCC"):
             header = with_headers(header, without(table, "BCC"))
         if len(route.queues) == 0 and not route.is_duplicate:
             self.unroutable_count += 1
         # A message anew: it stands behind what its targets already have, and its TTL begins now.
-        due = Message(log.next_message_id(), message.route_key, header, message.body)
+        due = Message(agenda.log.next_message_id(), message.route_key, header, message.body)
         due.ttl_ms = message.ttl_ms
-        if len(route.stored_ids) > 0 and is_persistent(header):
-            log.append_message(due, route.stored_ids, self._agenda.wall_ms)
-        for target in route.queues:
-            target.publish(due)
-        note_all(route, header)
+        if put(route, due, agenda) == REFUSED:
+            return refusing(route, len(message.body))
         queue.bury(entry)
-        return True
+        return None

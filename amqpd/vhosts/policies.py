@@ -149,6 +149,10 @@ class Policies:
         self._ranked: list[Policy] = []
         self._operator_ranked: list[Policy] = []
 
+    @property
+    def count(self) -> int:
+        return len(self._policies) + len(self._operator_policies)
+
     def all(self, is_operator: bool) -> list[Policy]:
         """In order of their names."""
         known = self._operator_policies if is_operator else self._policies

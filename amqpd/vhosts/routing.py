@@ -2,9 +2,10 @@
 
 Owns the walk over exchange-to-exchange bindings and alternate exchanges, and the cache of what it found. Does not own
 how one exchange matches (exchanges/).
-Invariants: a queue stands in a route once, however many ways lead to it; an exchange is visited once, so cycles end;
-a cached route is exact, because any change of exchanges, queues or bindings drops the whole cache and marks what was
-handed out as stale.
+Invariants: a queue stands in a route once, however many ways lead to it; an exchange is visited once, with all routing
+keys (CC and BCC are some), so cycles end, and its alternate exchange gets only what none of them leads anywhere; a cached
+route is exact, because any change of exchanges, queues or bindings drops the whole cache and marks what was handed out as
+stale, and so does a change of permissions, which whoever remembers a route had asked.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mypy_extensions import i64
 from amqpd.base.errors import NotFound
 from amqpd.exchanges.exchange import Exchange
 from amqpd.queues.dedup_window import Note
-from amqpd.queues.delay import delay_ms
+from amqpd.queues.delay import check_delay, delay_ms
 from amqpd.queues.queue import Queue
 from amqpd.store.record import queue_id_bytes
 from amqpd.wire.field_table import FieldTable
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 DEFAULT_EXCHANGE: Final = ""
 REPLY_TO: Final = "amq.rabbitmq.reply-to"
 REPLY_TO_PREFIX: Final = "amq.rabbitmq.reply-to."
+
+
+# What a remembered route takes beside its two keys, and for each queue in it.
+ROUTE_BYTES: Final = 512
+ROUTE_QUEUE_BYTES: Final = 16
 
 
 @final
@@ -51,30 +57,47 @@ class Route:
         # What exchanges and queues on the way will remember of this very message, and whether some have seen it before.
         self.notes: list[Note] = []
         self.is_duplicate = False
+        # True if either says something.
+        self.is_noted = False
         self.has_windows = len([queue for queue in queues if queue.dedup is not None]) > 0
         self.is_stale = False
+        # Steps that it took to find it, for who bounds the work of a turn.
+        self.cost: i64 = len(queues)
+        # About what it costs to remember it.
+        self.size_bytes: i64 = ROUTE_BYTES + 2 * len(routing_key) + ROUTE_QUEUE_BYTES * len(queues)
 
     @property
     def deduplicates(self) -> bool:
         """True if a message with headers must be looked at before it is published by this route."""
-        return self.has_windows or self.is_duplicate or len(self.notes) > 0
+        return self.has_windows or self.is_noted
+
+    def note(self, notes: list[Note], is_duplicate: bool) -> None:
+        self.notes = notes
+        self.is_duplicate = is_duplicate
+        self.is_noted = is_duplicate or len(notes) > 0
 
 
 @final
 class RouteCache:
-    def __init__(self, entries_max: i64) -> None:
+    def __init__(self, entries_max: i64, bytes_max: i64) -> None:
         # Grows with every drop: a route that was found before is good for as long as it stands.
         self.generation: i64 = 0
         self._routes: dict[bytes, Route] = {}
+        self._size_bytes: i64 = 0
         self._entries_max = entries_max
+        self._bytes_max = bytes_max
 
     def get(self, route_key: bytes) -> Route | None:
         return self._routes.get(route_key)
 
     def put(self, route_key: bytes, route: Route) -> None:
-        if len(self._routes) >= self._entries_max:
+        old = self._routes.get(route_key)
+        if old is not None:
+            self._size_bytes -= old.size_bytes
+        if len(self._routes) >= self._entries_max or self._size_bytes + route.size_bytes > self._bytes_max:
             self.drop()
         self._routes[route_key] = route
+        self._size_bytes += route.size_bytes
 
     def drop(self) -> None:
         """Names or bindings changed: nothing that was found before may be used again."""
@@ -84,6 +107,7 @@ class RouteCache:
         for route in self._routes.values():
             route.is_stale = True
         self._routes = {}
+        self._size_bytes = 0
 
 
 def split_route_key(route_key: bytes) -> tuple[str, str]:
@@ -117,32 +141,35 @@ def find_route(
     header: bytes = NO_PROPERTIES,
     is_first_time: bool = True,
 ) -> Route:
-    """Walk from one exchange; several routing keys (CC, BCC) share the walk. Raises NotFound for a missing exchange.
+    """Walk from one exchange; several routing keys (CC, BCC) go all the way together, the message's own first.
+
+    Raises NotFound for a missing exchange.
 
     `header` is the content header, for exchanges that look at properties; `headers` are the headers in it.
-    `is_first_time`: exchanges that deduplicate have a say, which they have not in where a dead letter goes.
+    `is_first_time`: exchanges that deduplicate have a say, which they have not in where a dead letter goes; and raises
+    PreconditionFailed for an x-delay that can't be honoured, which a message that was taken once may keep.
     """
     exchange = vhost.exchanges.get(exchange_name)
     if exchange is None:
         raise NotFound(f"no exchange '{exchange_name}' in vhost '{vhost.name}'")
     found = _Found(headers, header, is_first_time)
-    for routing_key in routing_keys:
-        if exchange_name == DEFAULT_EXCHANGE:
+    if exchange_name == DEFAULT_EXCHANGE:
+        for routing_key in routing_keys:
             queue = vhost.find_queue_or_reply(routing_key)
             if queue is not None:
                 found.queues[routing_key] = queue
-        else:
-            _walk(vhost, exchange, routing_key, found)
+    else:
+        _walk(vhost, exchange, routing_keys, found)
     route = Route(exchange, routing_keys[0], list(found.queues.values()), found.by_key_only)
+    route.cost += found.cost
     if not found.by_key_only:
-        route.notes = found.notes
-        route.is_duplicate = found.is_duplicate
+        route.note(found.notes, found.is_duplicate)
     return route
 
 
 @final
 class _Found:
-    """What the walks for one message ask, and have found so far."""
+    """What the walk for one message asks, and has found so far."""
 
     def __init__(self, headers: FieldTable | None, header: bytes, is_first_time: bool) -> None:
         self.headers = headers
@@ -153,9 +180,10 @@ class _Found:
         self.by_key_only = True
         self.notes: list[Note] = []
         self.is_duplicate = False
+        self.cost: i64 = 0
 
 
-def _walk(vhost: VHost, start: Exchange, routing_key: str, found: _Found) -> None:
+def _walk(vhost: VHost, start: Exchange, routing_keys: list[str], found: _Found) -> None:
     """Add the queues that `start` leads to."""
     headers = found.headers
     visited: dict[str, None] = {start.name: None}
@@ -163,6 +191,8 @@ def _walk(vhost: VHost, start: Exchange, routing_key: str, found: _Found) -> Non
     while len(todo) > 0:
         exchange = todo.pop()
         found.by_key_only = found.by_key_only and exchange.by_key_only and not exchange.delays
+        if exchange.delays and found.is_first_time:
+            check_delay(headers)
         if exchange.delays and delay_ms(headers) > 0:
             waiting = vhost.delays.queue_for(exchange)
             found.queues[waiting.name] = waiting
@@ -173,7 +203,13 @@ def _walk(vhost: VHost, start: Exchange, routing_key: str, found: _Found) -> Non
             if note is not None and note.is_known:
                 found.is_duplicate = True
                 continue
-        bindings = exchange.route_message(routing_key, headers, found.header)
+        bindings = exchange.route_message(routing_keys[0], headers, found.header)
+        found.cost += 1 + exchange.last_cost
+        if len(routing_keys) > 1 and exchange.tries_each_key:
+            for routing_key in routing_keys[1:]:
+                bindings.extend(exchange.route_message(routing_key, headers, found.header))
+                found.cost += 1 + exchange.last_cost
+        found.cost += len(bindings)
         if note is not None and len(bindings) > 0:
             found.notes.append(note)
         for binding in bindings:

@@ -35,7 +35,9 @@ from amqpd.vhosts.declare import (
 from amqpd.vhosts.deduplication import Deduplications
 from amqpd.vhosts.delays import Delays
 from amqpd.vhosts.policies import Policies, Policy
+from amqpd.vhosts.policy_change import PolicyChange
 from amqpd.vhosts.routing import DEFAULT_EXCHANGE, REPLY_TO_PREFIX, RouteCache
+from amqpd.vhosts.stored_options import stored_options
 from amqpd.wire.field_table import EMPTY_TABLE, FieldTable
 
 
@@ -45,7 +47,7 @@ class VHost:
         self.name = name
         self.exchanges: dict[str, Exchange] = {}
         self.queues: dict[str, Queue] = {}
-        self.routes = RouteCache(limits.route_cache_entries_max)
+        self.routes = RouteCache(limits.route_cache_entries_max, limits.route_cache_bytes_max)
         self._reply_queues: dict[str, Queue] = {}
         # Bindings by where they lead: (is an exchange, name) -> bindings by their key.
         self._bindings_to: dict[tuple[bool, str], dict[tuple[str, bytes], Binding]] = {}
@@ -57,6 +59,7 @@ class VHost:
         self.dead_letters = DeadLetters(self, agenda)
         self.changes = changes
         self.policies = Policies()
+        self._policy_change = PolicyChange(self, agenda)
         # RabbitMQ refuses a redeclare with other arguments; here the queue may simply stay as it is.
         self._keeps_arguments = name in limits.redeclare_keep or "*" in limits.redeclare_keep
         self.delays = Delays(self, agenda, changes)
@@ -267,15 +270,25 @@ class VHost:
         return True
 
     def apply_policies(self) -> None:
-        """Let every queue and exchange act on the policies as they are now."""
-        for queue in self.queues.values():
-            options = self.policies.queue_options(queue.name, queue.arguments, queue_in(queue.name, self.name))
-            apply_options(queue, options)
-            if options.expires_ms >= 0:
-                self._expiring[queue.name] = queue
-            else:
-                self._expiring.pop(queue.name, None)
-        self.apply_to_exchanges()
+        """Let every queue and exchange act on the policies as they are now, in this turn or the next ones."""
+        self._policy_change.begin()
+
+    def apply_to_queue(self, name: str) -> None:
+        """By the policies as they are now; nothing if it is gone."""
+        queue = self.queues.get(name)
+        if queue is None:
+            return
+        options, _ = stored_options(self.policies, name, queue.arguments, queue_in(name, self.name))
+        apply_options(queue, options)
+        if options.expires_ms >= 0:
+            self._expiring[name] = queue
+        else:
+            self._expiring.pop(name, None)
+
+    def apply_to_exchange(self, name: str) -> None:
+        exchange = self.exchanges.get(name)
+        if exchange is not None:
+            self._apply_to_exchange(exchange)
 
     def apply_to_exchanges(self) -> None:
         for exchange in self.exchanges.values():

@@ -114,6 +114,33 @@ class FieldTable:
         at = _find(self.raw, key)
         return "" if at < 0 else chr(self.raw[at])
 
+    def encoded(self, key: str) -> bytes:
+        """The value as it stands there, its tag first; b"" if absent."""
+        raw = self.raw
+        at = _find(raw, key)
+        return b"" if at < 0 else raw[at : _value_end(raw, at, len(raw))]
+
+    def comes_before(self, key: str, other: str) -> bool:
+        """Whether both are there, and in this order."""
+        at = _find(self.raw, key)
+        return 0 <= at < _find(self.raw, other)
+
+    def tables(self, key: str, count_max: i64) -> list[FieldTable]:
+        """The tables in the array of this key, the first so many, whatever else is in it; none if it is no array."""
+        raw = self.raw
+        at = _find(raw, key)
+        found: list[FieldTable] = []
+        if at < 0 or raw[at] != _ARRAY:
+            return found
+        end = _value_end(raw, at, len(raw))
+        at += 5
+        while at < end and len(found) < count_max:
+            after = _value_end(raw, at, end)
+            if raw[at] == _TABLE:
+                found.append(FieldTable(raw[at + 5 : after]))
+            at = after
+        return found
+
     def is_true(self, key: str) -> bool:
         """Whether the value is a boolean and true, which is how capabilities are announced."""
         value = self.get(key)

@@ -113,6 +113,8 @@ def send_basic_get_ok(
     write_i32_be(w, i32(message_count))
     w.append(FRAME_END)
     _write_content(outbox, w, channel_number, header, body)
+    if len(w) >= 1048576:
+        outbox.check_high()
     outbox.wake()
 
 
@@ -136,6 +138,8 @@ def send_basic_return(
     w.write(route_key)
     w.append(FRAME_END)
     _write_content(outbox, w, channel_number, header, body)
+    if len(w) >= 1048576:
+        outbox.check_high()
     outbox.wake()
 
 

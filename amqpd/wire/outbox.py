@@ -28,6 +28,8 @@ class Outbox:
         # Deliveries ask this before they write; replies do not.
         self.is_open = True
         self.is_socket_full = False
+        # The channel whose delivery filled it last, 0 if nobody knows: when there is room again, others come first.
+        self.filled_by: i64 = 0
         self.written_bytes: i64 = 0
         self._woken = woken
         self._is_woken = False

@@ -6,6 +6,7 @@ what came back as decoded frames. What is synced goes to a disk in memory once s
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -91,8 +92,9 @@ class BrokerHarness:
         self.hold_syncs = False
         self.hold_reads = False
         self.reads: list[PageRead] = []
-        # So many reads more will fail; of every page.
+        # So many reads more will fail for now, or find rubbish; of every page.
         self.failing_reads = 0
+        self.damaged_reads = 0
         self.read_count = 0
         self.batches: list[Batch] = []
         self._written_count = 0
@@ -151,8 +153,14 @@ class BrokerHarness:
         """What the reading thread does, and what the turn does then."""
         reader = PageReader(self.flush())
         self.read_count += 1
-        read.pieces = reader.read(read.pages) if self.failing_reads == 0 else [None for _ in read.pages]
-        self.failing_reads = max(0, self.failing_reads - 1)
+        read.pieces = reader.read(read.pages)
+        if self.failing_reads > 0:
+            self.failing_reads -= 1
+            read.pieces = [None for _ in read.pages]
+            read.error = OSError(errno.EMFILE, "Too many open files")
+        elif self.damaged_reads > 0:
+            self.damaged_reads -= 1
+            read.pieces = [[] for _ in read.pages]
         self.broker.reads_done([read])
 
     def release_reads(self) -> None:
@@ -229,6 +237,9 @@ class Client:
         self.received.clear()
         self.send(0, new_method(commands.Connection.TuneOk, channel_max=2047, frame_max=131072, heartbeat=0))
         self.call(0, new_method(commands.Connection.Open, virtual_host="/"))
+        # That somebody has come is no part of the stories that are told with this.
+        agenda = self.harness.broker.agenda
+        agenda.notices = [each for each in agenda.notices if "is connected to vhost" not in each.text]
 
     def declare(self, queue: str, **values: Any) -> Any:
         return self.call(1, new_method(commands.Queue.Declare, queue=queue, **values))

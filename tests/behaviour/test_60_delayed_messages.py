@@ -222,6 +222,34 @@ def test_what_was_due_while_the_broker_was_down_comes_at_once(
     assert drain(client) == [b"m0", b"m1", b"m2", b"m5", b"m3"]
 
 
+DELAYS_MS = (3000, 1000, 2003, 1000, 2001)
+BY_DUE_TIME = [b"m1", b"m3", b"m4", b"m2", b"m0"]
+
+
+def publish_delayed(client: Client) -> None:
+    set_up(client)
+    declare_exchange(client, name="y")
+    client.call(1, new_method(commands.Queue.Bind, queue="q", exchange="y", routing_key="k"))
+    for number, delay_ms in enumerate(DELAYS_MS):
+        client.publish("k", b"m%d" % number, exchange="xy"[number % 2], properties=properties(delay_ms))
+
+
+def test_they_come_by_order_of_their_due_times(broker: BrokerHarness, client: Client) -> None:
+    publish_delayed(client)
+    broker.advance(5000)
+    assert drain(client) == BY_DUE_TIME
+
+
+def test_what_was_due_while_the_broker_was_down_comes_by_order_of_its_due_times(
+    tmp_path: Path, broker: BrokerHarness, client: Client
+) -> None:
+    publish_delayed(client)
+    again = restarted(broker.batches, tmp_path, broker.now_ms + 60_000)
+    client = again.connect()
+    again.advance(100)
+    assert drain(client) == BY_DUE_TIME
+
+
 def test_a_checkpoint_knows_what_waits(tmp_path: Path, broker: BrokerHarness, client: Client) -> None:
     set_up(client)
     client.publish("k", b"m", exchange="x", properties=properties(1000))

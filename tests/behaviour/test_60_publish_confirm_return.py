@@ -5,7 +5,7 @@ from __future__ import annotations
 from pamqp import commands
 
 from amqpd.wire.methods import new_method
-from tests.behaviour.harness import PERSISTENT, BrokerHarness, Client
+from tests.behaviour.harness import PERSISTENT, BrokerHarness, Client, content_frames, method_frame
 
 
 def test_a_message_comes_back_as_it_was_sent(client: Client) -> None:
@@ -103,3 +103,22 @@ def test_input_byte_by_byte_gives_the_same_result(broker: BrokerHarness, client:
     while (got := client.get("q", no_ack=True)) is not None:
         bodies.append(got.body)
     assert bodies == [b"one", b"", b"three" * 50]
+
+
+def test_a_confirm_is_not_merged_across_a_return(client: Client) -> None:
+    """Clients that count what they get would wait for ever."""
+    client.declare("q")
+    client.call(1, new_method(commands.Confirm.Select))
+    plain = method_frame(1, new_method(commands.Basic.Publish, exchange="", routing_key="q"))
+    lost = method_frame(1, new_method(commands.Basic.Publish, exchange="", routing_key="none", mandatory=True))
+    content = content_frames(1, b"x")
+    client.send_bytes((plain + content) * 2 + (lost + content) * 2 + (plain + content) * 2)
+    told = [(each.method.name, getattr(each.method, "delivery_tag", 0)) for each in client.received]
+    assert told == [
+        ("Basic.Ack", 2),
+        ("Basic.Return", 0),
+        ("Basic.Ack", 3),
+        ("Basic.Return", 0),
+        ("Basic.Ack", 4),
+        ("Basic.Ack", 6),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pamqp import commands
 
 from amqpd.wire.methods import new_method
-from tests.behaviour.harness import BrokerHarness, Client
+from tests.behaviour.harness import BrokerHarness, Client, content_frames, method_frame
 
 
 def fill(client: Client, *bodies: bytes) -> None:
@@ -137,10 +137,45 @@ def test_a_reader_that_does_not_read_gets_no_more_than_its_buffer(broker: Broker
     client.connection.set_writable(False)
     consume(client, no_ack=True)
     assert client.bodies() == []
-    assert client.declare("q").message_count == 300
+    assert broker.connect().declare("q").message_count == 300
     client.connection.set_writable(True)
     broker.settle()
     assert len(client.bodies()) == 300
+
+
+def test_a_peer_that_does_not_read_is_not_heard(broker: BrokerHarness, client: Client) -> None:
+    """Else a few bytes, basic.get and nack of one big message again and again, would bring gigabytes."""
+    client.declare("q")
+    publish = method_frame(1, new_method(commands.Basic.Publish, routing_key="q"))
+    client.send_bytes(publish + content_frames(1, b"x" * 2_000_000))
+    get = method_frame(1, new_method(commands.Basic.Get, queue="q"))
+    nacks = [method_frame(1, new_method(commands.Basic.Nack, delivery_tag=tag, requeue=True)) for tag in range(1, 101)]
+    client.connection.set_writable(False)
+    broker.broker.receive(client.connection, b"".join(get + nack for nack in nacks))
+    assert len(client.connection.outbox.writer) < 3_000_000
+    client.connection.set_writable(True)
+    broker.settle()
+    assert len(client.take_all(commands.Basic.GetOk)) == 100
+
+
+def test_a_recover_tells_a_peer_no_more_than_it_reads(broker: BrokerHarness, client: Client) -> None:
+    fill(client, *[b"x" * 200_000] * 20)
+    consume(client)
+    client.take_all()
+    broker.broker.receive(client.connection, method_frame(1, new_method(commands.Basic.Recover, requeue=False)) * 50)
+    assert len(client.connection.outbox.writer) < 3_000_000
+    broker.settle()
+    assert {each.body for each in client.take_all(commands.Basic.Deliver)} == {b"x" * 200_000}
+
+
+def test_returned_messages_wait_for_who_does_not_read_them(broker: BrokerHarness, client: Client) -> None:
+    publish = method_frame(1, new_method(commands.Basic.Publish, routing_key="nowhere", mandatory=True))
+    client.connection.set_writable(False)
+    broker.broker.receive(client.connection, (publish + content_frames(1, b"x" * 100_000)) * 40)
+    assert len(client.connection.outbox.writer) < 2_000_000
+    client.connection.set_writable(True)
+    broker.settle()
+    assert len(client.take_all(commands.Basic.Return)) == 40
 
 
 def test_what_a_lost_connection_had_goes_to_the_next_consumer(broker: BrokerHarness, client: Client) -> None:

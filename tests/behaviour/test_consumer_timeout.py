@@ -9,10 +9,11 @@ from pamqp import commands
 from pamqp.commands import Basic as B
 
 from amqpd.base.limits import DEFAULTS
+from amqpd.queues.agenda import TURN_BUDGET
 from amqpd.vhosts.policies import checked_policy
 from amqpd.wire.field_table import FieldTable, encode_table
 from amqpd.wire.methods import new_method
-from tests.behaviour.harness import BrokerHarness, Client
+from tests.behaviour.harness import BrokerHarness, Client, content_frames, method_frame
 
 CLOSES_AFTER_1000_MS = (
     "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1000 ms. "
@@ -414,6 +415,74 @@ def test_after_a_stall_of_the_broker_clients_are_heard_first(broker: BrokerHarne
     assert ready_and_unacked(broker) == (0, 1)
     broker.advance(1000)
     assert ready_and_unacked(broker) == (1, 0)
+
+
+# Who hangs
+
+
+def hang_with_another(broker: BrokerHarness, **arguments: object) -> tuple[Client, Client]:
+    """One consumer that comes first, by its priority or because it is the active one, has let a delivery lapse."""
+    hung, other = broker.connect(), broker.connect()
+    hung.declare("q", arguments=encode_table({"x-consumer-timeout": 1000} | arguments))
+    for client, priority in ((hung, 5), (other, 1)):
+        client.call(1, new_method(B.Qos, prefetch_count=1))
+        table = encode_table({"x-priority": priority})
+        client.send(1, new_method(B.Consume, queue="q", consumer_tag="t", arguments=table))
+        client.take_all(B.ConsumeOk)
+    hung.publish("q", b"a")
+    assert deliveries(hung) == [(1, b"a", False)]
+    broker.advance(1000)
+    return hung, other
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x-single-active-consumer": True}])
+def test_who_let_a_delivery_lapse_is_passed_over(broker: BrokerHarness, arguments: dict[str, object]) -> None:
+    hung, other = hang_with_another(broker, **arguments)
+    assert deliveries(other) == [(1, b"a", True)]
+    ack(other, 1)
+    for number in range(3):
+        hung.publish("q", b"%d" % number)
+        assert deliveries(other) == [(number + 2, b"%d" % number, False)]
+        ack(other, number + 2)
+    assert deliveries(hung) == []
+
+
+@pytest.mark.parametrize("late", [B.Ack(1, False), B.Nack(1, False, True), B.Reject(1, False)])
+def test_until_it_says_something_about_a_delivery_however_late(broker: BrokerHarness, late: object) -> None:
+    hung, other = hang_with_another(broker)
+    assert deliveries(other) == [(1, b"a", True)]
+    hung.publish("q", b"b")
+    assert ready_and_unacked(broker) == (1, 1)
+    hung.send(1, late)  # type: ignore[arg-type]
+    assert deliveries(hung) == [(2, b"b", False)]
+
+
+def test_a_single_active_consumer_stays_active_when_the_one_that_hung_is_back(broker: BrokerHarness) -> None:
+    hung, other = hang_with_another(broker, **{"x-single-active-consumer": True})
+    ack(hung, 1)
+    ack(other, 1)
+    hung.publish("q", b"b")
+    assert (len(deliveries(hung)), len(deliveries(other))) == (0, 2)
+
+
+def test_if_all_hang_a_message_goes_round(broker: BrokerHarness) -> None:
+    hung, other = hang_with_another(broker)
+    broker.advance(3000)
+    assert (len(deliveries(hung)), len(deliveries(other))) == (2, 2)
+
+
+def test_very_many_that_lapse_at_once_go_back_in_several_turns(broker: BrokerHarness, client: Client) -> None:
+    client.declare("q", arguments=timeout(1000))
+    publish = method_frame(1, new_method(B.Publish, routing_key="q"))
+    client.send_bytes((publish + content_frames(1, b"x")) * 3000)
+    client.send_bytes(method_frame(1, new_method(B.Get, queue="q")) * 3000)
+    client.take_all()
+    broker.advance(1000)
+    ready, unacked = ready_and_unacked(broker)
+    assert 1000 < ready <= TURN_BUDGET
+    assert ready + unacked == 3000
+    broker.advance(200)
+    assert ready_and_unacked(broker) == (3000, 0)
 
 
 # Counted, and told

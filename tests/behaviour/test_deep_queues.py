@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pamqp import commands
 
+from amqpd.base.notice import WARNING
 from amqpd.queues.chunk import Depth
 from amqpd.queues.queue import Queue
 from amqpd.vhosts.policies import checked_policy
@@ -221,7 +222,7 @@ def test_a_get_that_waits_is_answered_when_there_is_nothing_to_be_read(broker: B
     broker.hold_reads = True
     get_cold(client)
     client.send(1, new_method(commands.Basic.Get, queue="q"))
-    broker.failing_reads = 1_000_000
+    broker.damaged_reads = 1_000_000
     broker.release_reads()
     # Behind the head all of it was on disk only.
     assert [each.method.name for each in client.received] == ["Basic.GetEmpty"]
@@ -312,11 +313,38 @@ def test_a_read_that_fails_is_repeated(broker: BrokerHarness, client: Client, fa
     declare(client)
     published = fill(client, 800)
     broker.failing_reads = failures
-    assert bodies(drain(client)) == published
-    assert broker.broker.agenda.lines == []
+    consume(client, no_ack=True, prefetch=0)
+    found = deliveries(client)
+    assert len(found) < len(published)
+    broker.advance(60_000)
+    assert bodies(found + deliveries(client)) == published
+    assert [notice.level for notice in broker.broker.agenda.notices] == [WARNING, WARNING]
+    assert broker.broker.take_lost() == []
 
 
-def test_what_can_not_be_read_is_given_up_and_everything_else_is_served(broker: BrokerHarness, client: Client) -> None:
+def test_what_can_not_be_read_for_an_hour_is_all_there_afterwards_and_in_the_log(
+    broker: BrokerHarness, client: Client, tmp_path: Path
+) -> None:
+    declare(client)
+    declare(client, "other")
+    published = fill(client, 800)
+    broker.failing_reads = 1_000_000
+    consume(client, prefetch=0)
+    broker.advance(3_600_000)
+    found = deliveries(client)
+    assert 0 < len(found) < 800
+    assert live_counts(broker)[0] == 800
+    other = broker.connect()
+    fill(other, 1, "other")
+    assert other.get("other").body == body_of(0)
+    again = restarted(broker.batches, tmp_path, broker.now_ms, depth=DEPTH)
+    assert bodies(drain(again.connect())) == published
+    broker.failing_reads = 0
+    broker.advance(10_000)
+    assert bodies(found + deliveries(client)) == published
+
+
+def test_what_is_damaged_is_given_up_and_everything_else_is_served(broker: BrokerHarness, client: Client) -> None:
     declare(client)
     published = fill(client, 800)
     disk = broker.flush()
@@ -328,7 +356,8 @@ def test_what_can_not_be_read_is_given_up_and_everything_else_is_served(broker: 
     # Its batch is what was damaged.
     assert found == published[:400] + published[420:]
     notices = broker.broker.agenda.lines
-    assert len(notices) == 20
+    assert len(broker.broker.take_lost()) == 20
+    assert len(notices) == 1
     assert notices[0].startswith("queue 'q' in vhost '/' has lost a message: segment 1 is damaged at byte ")
     assert (message_count(client), live_counts(broker)) == (0, (0, 0))
 
@@ -336,11 +365,11 @@ def test_what_can_not_be_read_is_given_up_and_everything_else_is_served(broker: 
 def test_a_message_that_was_given_up_does_not_come_back(broker: BrokerHarness, client: Client, tmp_path: Path) -> None:
     declare(client)
     published = fill(client, 800)
-    broker.failing_reads = 3
+    broker.damaged_reads = 1
     get_cold(client)
     client.get("q", no_ack=True)
     left = message_count(client)
-    assert len(broker.broker.agenda.lines) == CHUNK_COUNT
+    assert len(broker.broker.take_lost()) == CHUNK_COUNT
     again = restarted(broker.batches, tmp_path, broker.now_ms, depth=DEPTH)
     assert bodies(drain(again.connect())) == published[800 - left :]
 
@@ -606,7 +635,9 @@ def test_space_of_a_deep_queue_is_won_back_while_one_message_in_many_stays(
     assert bodies(drain(client, "slow")) == expected
 
 
-def test_a_purge_spares_a_dead_letter_that_nobody_took(broker: BrokerHarness, client: Client, tmp_path: Path) -> None:
+def test_a_purge_takes_a_dead_letter_that_nobody_took_with_it(
+    broker: BrokerHarness, client: Client, tmp_path: Path
+) -> None:
     """It left the middle of the queue, and its record is all that there is of it."""
     declare(client, "full", max_length=0, overflow="reject-publish")
     declare(client, dead_letter_exchange="", dead_letter_routing_key="full")
@@ -616,7 +647,8 @@ def test_a_purge_spares_a_dead_letter_that_nobody_took(broker: BrokerHarness, cl
     assert message_count(client) == 240
     fill(client, 400, first=240)
     assert queue_of(broker).ready.pages()[0].first_id < 240
-    client.call(1, new_method(commands.Queue.Purge, queue="q"))
-    assert live_counts(broker)[0] == 1
+    assert live_counts(broker)[0] == 641
+    assert client.call(1, new_method(commands.Queue.Purge, queue="q")).message_count == 641
+    assert live_counts(broker)[0] == 0
     again = restarted(broker.batches, tmp_path, broker.now_ms, depth=DEPTH)
-    assert queue_of(again).ready.count == 1
+    assert queue_of(again).is_empty

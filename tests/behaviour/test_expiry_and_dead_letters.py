@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from pamqp import commands
 
 from amqpd.base.limits import Limits
 from amqpd.base.message import Message
 from amqpd.broker import Broker
-from amqpd.queues.expiry import EXPIRED_PER_TURN_MAX
+from amqpd.queues.agenda import TURN_BUDGET
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.recovered import Recovered, RecoveredEntry
 from amqpd.store.topology import QueueRow, Topology, VhostRow
@@ -24,6 +27,7 @@ from tests.behaviour.harness import (
     content_frames,
     method_frame,
 )
+from tests.fakes.restart import restarted
 
 
 def declare(client: Client, queue: str, durable: bool = False, **arguments: object) -> Any:
@@ -91,27 +95,47 @@ def test_an_unacked_message_does_not_expire_before_it_comes_back(broker: BrokerH
     assert count(client, "q") == 0
 
 
-def test_very_many_that_expire_at_once_leave_in_several_turns(broker: BrokerHarness, client: Client) -> None:
-    count_all = EXPIRED_PER_TURN_MAX * 2 + 5
+@pytest.mark.parametrize("ttl_ms", [0, 100])
+@pytest.mark.parametrize("by", ["queue", "message"])
+def test_a_message_that_went_straight_to_a_consumer_is_as_old_as_it_is_when_it_comes_back(
+    broker: BrokerHarness, client: Client, by: str, ttl_ms: int
+) -> None:
     client.declare("dead")
-    declare(client, "q", message_ttl=1_000, dead_letter_exchange="", dead_letter_routing_key="dead")
-    publish = method_frame(1, new_method(commands.Basic.Publish, routing_key="q"))
-    client.send_bytes((publish + content_frames(1, b"x")) * count_all)
-    broker.now_ms += 990
-    counts = []
-    for _ in range(5):
-        broker.now_ms += 10
-        broker.broker.tick(broker.now_ms, 1_700_000_000_000 + broker.now_ms)
-        counts.append((count(client, "q"), count(client, "dead")))
-    assert [dead for _, dead in counts] == [4096, 8192, count_all, count_all, count_all]
-    assert {ready + dead for ready, dead in counts} == {count_all}
-    # A slow turn is not made up for by a longer one.
-    client.send_bytes((publish + content_frames(1, b"x")) * count_all)
+    options: dict[str, object] = {"dead_letter_exchange": "", "dead_letter_routing_key": "dead"}
+    declare(client, "q", **(options | {"message_ttl": ttl_ms} if by == "queue" else options))
+    client.send(1, new_method(commands.Basic.Consume, queue="q", consumer_tag="t"))
+    client.publish("q", b"x", properties=b"\x00\x00" if by == "queue" else expiring(ttl_ms))
+    assert [each.body for each in client.received if isinstance(each.method, commands.Basic.Deliver)] == [b"x"]
+    client.call(1, new_method(commands.Basic.Cancel, consumer_tag="t"))
+    broker.advance(1_000)
+    client.send(1, new_method(commands.Basic.Nack, delivery_tag=1, requeue=True))
+    broker.advance(0)
+    assert (count(client, "q"), count(client, "dead")) == (0, 1)
+
+
+def test_very_many_that_expire_at_once_leave_in_several_turns_whatever_the_number_of_queues(
+    broker: BrokerHarness, client: Client
+) -> None:
+    client.declare("dead")
+    names = ("a", "b", "c")
+    for name in names:
+        declare(client, name, message_ttl=1_000, dead_letter_exchange="", dead_letter_routing_key="dead")
+        publish = method_frame(1, new_method(commands.Basic.Publish, routing_key=name))
+        client.send_bytes((publish + content_frames(1, b"x")) * 2 * TURN_BUDGET)
+    queues = broker.broker.vhosts["/"].queues
     broker.now_ms += 5_000
-    broker.broker.tick(broker.now_ms, 1_700_000_000_000 + broker.now_ms)
-    assert count(client, "q") == count_all - EXPIRED_PER_TURN_MAX
-    broker.advance(200)
-    assert (count(client, "q"), count(client, "dead")) == (0, 2 * count_all)
+    left = [6 * TURN_BUDGET]
+    while left[-1] > 0:
+        broker.broker.tick(broker.now_ms, 1_700_000_000_000 + broker.now_ms)
+        left.append(sum(queues[name].ready.count for name in names))
+        # Some leave, and of all queues together no more than a turn has room for.
+        assert 0 < left[-2] - left[-1] <= TURN_BUDGET + len(names)
+        assert broker.broker.has_work or left[-1] == 0
+        # None waits until the others are done.
+        assert len(left) != 5 or all(queues[name].ready.count < 2 * TURN_BUDGET for name in names)
+    assert len(left) > 5
+    broker.settle()
+    assert count(client, "dead") == 6 * TURN_BUDGET
 
 
 def test_deaths_of_the_same_second_keep_their_own_headers(broker: BrokerHarness, client: Client) -> None:
@@ -360,3 +384,26 @@ def test_a_restart_does_not_stop_the_clock_of_a_message() -> None:
     assert queue.ready.count == 2
     broker.tick(51_100, 1_700_000_005_100)
     assert queue.ready.count == 1
+
+
+def test_a_restart_lets_what_is_overdue_die_by_order_of_its_due_times(broker: BrokerHarness, client: Client) -> None:
+    def publish_all(broker: BrokerHarness) -> Client:
+        client = broker.connect()
+        client.declare("dead", durable=True)
+        for name in ("a", "b"):
+            declare(client, name, durable=True, dead_letter_exchange="", dead_letter_routing_key="dead")
+        for number, ttl_ms in enumerate((3000, 1000, 2003, 1000, 2001)):
+            properties = b"\x11\x00\x02\x04%d" % ttl_ms
+            client.publish("ab"[number % 2], b"m%d" % number, properties=properties)
+        return client
+
+    by_due_time = [b"m1", b"m3", b"m4", b"m2", b"m0"]
+    client = publish_all(broker)
+    broker.advance(5_000)
+    assert drain(client, "dead") == by_due_time
+    down = BrokerHarness()
+    publish_all(down)
+    with TemporaryDirectory() as directory:
+        again = restarted(down.batches, Path(directory), down.now_ms + 60_000)
+    again.advance(100)
+    assert drain(again.connect(), "dead") == by_due_time

@@ -190,17 +190,35 @@ def test_what_has_a_time_of_its_own_stays_in_memory(broker: BrokerHarness, clien
     assert client.declare("q", passive=True).message_count == 0
 
 
-def test_messages_that_can_not_be_read_any_more_are_given_up(broker: BrokerHarness, client: Client) -> None:
+def test_spilled_messages_that_are_damaged_are_given_up(broker: BrokerHarness, client: Client) -> None:
     declare(client, durable=False)
     broker.broker.set_memory_short(True)
     published = fill(client, 0, 60)
-    # One chunk is read at a time, and as often as it is tried it fails.
+    # One chunk is read at a time.
     broker.broker.agenda.deep_count += 10_000
-    broker.failing_reads = 3
+    broker.damaged_reads = 1
     found = take_all(client)
     assert found == [*published[: CHUNK_COUNT + 1], *published[2 * CHUNK_COUNT + 1 :]]
-    assert len(broker.broker.agenda.lines) == CHUNK_COUNT
+    assert len(broker.broker.take_lost()) == CHUNK_COUNT
+    assert len(broker.broker.agenda.lines) == 1
     assert live_count(broker) == 0
+
+
+def test_what_was_never_logged_is_as_old_as_its_time_on_disk_when_a_ttl_comes(
+    broker: BrokerHarness, client: Client
+) -> None:
+    declare(client, durable=False)
+    broker.broker.set_memory_short(True)
+    published = fill(client, 0, 300)
+    broker.advance(SHORT_TTL_MS - 10_000)
+    broker.broker.set_policy(checked_policy("/", "p", "^q$", 0, "queues", {"message-ttl": SHORT_TTL_MS}, False))
+    # Those that never left memory began to age with the policy, and stand before the others.
+    taken = [client.get("q", no_ack=True) for _ in range(2 * CHUNK_COUNT)]
+    broker.advance(9_000)
+    taken.append(client.get("q", no_ack=True))
+    assert [each.body for each in taken if each is not None] == published[: 2 * CHUNK_COUNT + 1]
+    broker.advance(2_000)
+    assert client.get("q") is None
 
 
 def test_a_slow_disk_is_not_asked_for_more_than_it_can_take(broker: BrokerHarness, client: Client) -> None:

@@ -1,7 +1,7 @@
 """Peers that ask for more than there is: `python -m tests.chaos.overload`.
 
 A publisher without a consumer, consumers that don't read, and thousands of connections that do nothing: memory stays within
-its bounds, and a neighbour's round trip keeps its pace. Prints the figures; exit status 1 if a bound is broken.
+its bounds, and a neighbour's round trip keeps its pace (which the short form, a test, does not judge). Prints the figures; exit status 1 if a bound is broken.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Sizes:
     idle_connection_count: int = 5000
     bytes_per_connection: int = 40 * 1024
     probe_s: float = 4.0
-    p99_ms: float = 100.0
+    # None: the machine is not judged.
+    p99_ms: float | None = 100.0
 
 
 SHORT: Final = Sizes(
@@ -61,8 +62,7 @@ SHORT: Final = Sizes(
     idle_reader_count=3,
     idle_connection_count=500,
     probe_s=1.5,
-    # A busy test machine is not what this is about.
-    p99_ms=500.0,
+    p99_ms=None,
     # With few of them every fixed cost counts.
     bytes_per_connection=80 * 1024,
 )
@@ -196,13 +196,13 @@ class Overload:
         await probe.start()
         flooding = asyncio.ensure_future(flood.run())
         began = time.monotonic()
-        is_blocked = await until(lambda: flood.is_blocked, 60)
+        is_blocked = await until(lambda: flood.is_blocked, 120)
         took_s = time.monotonic() - began
         pace = await probe.finish()
         self.require(is_blocked, "a publisher without a consumer is stopped by connection.blocked")
-        await asyncio.sleep(sizes.blocked_s)
+        # What its socket still took may take a while to come to rest.
+        sent = await self._at_rest(flood)
         peak = memory.peak_bytes
-        sent = flood.sent_count
         await asyncio.sleep(sizes.blocked_s)
         say("publisher without consumer", f"blocked after {took_s:.1f} s and {sent * len(BODY) / MIB:.0f} MiB")
         say("  memory", f"{peak / MIB:.0f} MiB at the most, alarm at {sizes.watermark_bytes / MIB:.0f} MiB")
@@ -216,20 +216,29 @@ class Overload:
         flood.is_stopped = True
         began = time.monotonic()
         drain = await Drain.open(broker.host, broker.port)
-        first = await until(lambda: drain.count > 0, 10)
+        first = await until(lambda: drain.count > 0, 60)
         self.require(first, "consumers go on while publishers are blocked")
-        is_over = await until(lambda: flood.unblocked_count > 0, 60)
+        is_over = await until(lambda: flood.unblocked_count > 0, 120)
         self.require(is_over, "publishers go on by themselves when memory is back")
         say(
             "  consumed under the alarm",
             f"{drain.count:,} messages until connection.unblocked, {time.monotonic() - began:.1f} s",
         )
         await flooding
-        everything = await until(lambda: drain.count >= flood.sent_count, 60)
+        everything = await until(lambda: drain.count >= flood.sent_count, 120)
         self.require(everything and drain.count == flood.sent_count, "every message comes, once")
         await drain.close()
         await flood.close()
         memory.stop()
+
+    async def _at_rest(self, flood: Flood) -> int:
+        """How many it has sent once it sends no more; whatever it has sent if it never stops."""
+        sent_count = -1
+        deadline = time.monotonic() + 60
+        while flood.sent_count != sent_count and time.monotonic() < deadline:
+            sent_count = flood.sent_count
+            await asyncio.sleep(self.sizes.blocked_s)
+        return sent_count
 
     async def consumers_that_do_not_read(self) -> None:
         sizes, broker = self.sizes, self.broker
@@ -254,9 +263,7 @@ class Overload:
         self.require(0 < each <= sizes.bytes_per_idle_reader, "what waits for a reader is bounded")
         self.require(memory.peak_bytes - base <= len(readers) * sizes.bytes_per_idle_reader, "and so is memory")
         self.require_pace(pace, "beside consumers that don't read")
-        gone = await until(
-            lambda: broker.log_of_this_life().count("has not read for too long") >= len(readers), 3 * STALLED_S
-        )
+        gone = await until(lambda: broker.log_of_this_life().count("has not read for too long") >= len(readers), 120)
         self.require(gone, f"who has not read for {STALLED_S} s is dropped, and the log says so")
         memory.stop()
         for reader in readers:
@@ -322,7 +329,9 @@ class Overload:
 
     def require_pace(self, pace: Pace, where: str) -> None:
         self.require(pace.lost_count == 0, f"{where}: every round trip comes to its end")
-        self.require(pace.p99 <= self.sizes.p99_ms, f"{where}: p99 within {self.sizes.p99_ms:g} ms, not {pace.p99:.1f}")
+        bound_ms = self.sizes.p99_ms
+        if bound_ms is not None:
+            self.require(pace.p99 <= bound_ms, f"{where}: p99 within {bound_ms:g} ms, not {pace.p99:.1f}")
 
 
 async def until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 60.0
-STOP_S = 30.0
+START_S = 120.0
+STOP_S = 120.0
 POLL_S = 0.005
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

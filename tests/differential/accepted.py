@@ -89,6 +89,11 @@ _DEATHS_IN_ORDER: Final = (
     "each death, which makes a zigzag of them."
 )
 
+_DEATHS_OF_THIS_PUBLISH: Final = (
+    "What a client publishes has not died yet: whatever its x-death says, it can't have come round in a cycle, as in "
+    "RabbitMQ 4. In 3.10 a dead letter that is published again, to try once more, vanishes."
+)
+
 _NOT_LOST: Final = (
     "RabbitMQ loses a dead letter that its target refuses; amqpd keeps it in the source and tries again until there is "
     "room."
@@ -390,6 +395,15 @@ ACCEPTED: Final[dict[str, Accepted]] = {
         (
             "-A.1 = end got exchange='' routing_key='end' {headers={x-death: A[F{count: l:1, exchange: S'', queue: S'stage 10', reason: S'expired', routing-keys: A[S'stage 10'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 8', reason: S'expired', routing-keys: A[S'stage 8'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 6', reason: S'expired', routing-keys: A[S'stage 6'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 4', reason: S'expired', routing-keys: A[S'stage 4'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 2', reason: S'expired', routing-keys: A[S'stage 2'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 1', reason: S'expired', routing-keys: A[S'stage 1'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 3', reason: S'expired', routing-keys: A[S'stage 3'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 5', reason: S'expired', routing-keys: A[S'stage 5'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 7', reason: S'expired', routing-keys: A[S'stage 7'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 9', reason: S'expired', routing-keys: A[S'stage 9'], time: T:<now>}], x-first-death-exchange: S'', x-first-death-queue: S'stage 1', x-first-death-reason: S'expired'}} 'a'",
             "+A.1 = end got exchange='' routing_key='end' {headers={x-death: A[F{count: l:1, exchange: S'', queue: S'stage 10', reason: S'expired', routing-keys: A[S'stage 10'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 9', reason: S'expired', routing-keys: A[S'stage 9'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 8', reason: S'expired', routing-keys: A[S'stage 8'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 7', reason: S'expired', routing-keys: A[S'stage 7'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 6', reason: S'expired', routing-keys: A[S'stage 6'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 5', reason: S'expired', routing-keys: A[S'stage 5'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 4', reason: S'expired', routing-keys: A[S'stage 4'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 3', reason: S'expired', routing-keys: A[S'stage 3'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 2', reason: S'expired', routing-keys: A[S'stage 2'], time: T:<now>}, F{count: l:1, exchange: S'', queue: S'stage 1', reason: S'expired', routing-keys: A[S'stage 1'], time: T:<now>}], x-first-death-exchange: S'', x-first-death-queue: S'stage 1', x-first-death-reason: S'expired'}} 'a'",
+        ),
+    ),
+    "x_death_of_a_client_takes_part_in_cycles": Accepted(
+        _DEATHS_OF_THIS_PUBLISH,
+        (
+            "-A.1 = dead got exchange='' routing_key='dead' {headers={x-death: A[F{count: l:1, exchange: S'', original-expiration: S'0', queue: S'q', reason: S'expired', routing-keys: A[S'q'], time: T:<now>}], x-first-death-exchange: S'', x-first-death-queue: S'q', x-first-death-reason: S'expired'}} 'b'",
+            "-A.1 = dead held: nothing",
+            "+A.1 = dead got exchange='' routing_key='dead' {headers={x-death: A[F{count: l:1, exchange: S'', original-expiration: S'0', queue: S'q', reason: S'expired', routing-keys: A[S'q'], time: T:<now>}, F{count: l:1, queue: S'dead', reason: S'expired'}]}} 'a'",
+            "+A.1 = dead held: 'b'",
         ),
     ),
     "dead_letter_that_was_refused_arrives_when_there_is_room": Accepted(

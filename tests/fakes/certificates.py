@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from tests.needs import need
+
 
 def _openssl(folder: Path, *arguments: str) -> None:
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=30)
@@ -31,6 +33,7 @@ def _signed(folder: Path, name: str) -> None:
 
 def make_certificates(folder: Path) -> Path:
     """ca.pem; server, client (signed by it) and stranger (self-signed), each with NAME.pem and NAME.key."""
+    need("openssl")
     _self_signed(folder, "ca")
     _self_signed(folder, "stranger")
     _signed(folder, "server")

@@ -44,6 +44,7 @@ class FaultyDisk(Disk):
         self.segments: dict[int, FakeFile] = {}
         self.checkpoints: dict[int, bytes] = {}
         self.aside: dict[str, bytes] = {}
+        self.lost: list[bytes] = []
         self.effects: list[str] = []
         self.power_loss_at = -1
         # Fails this effect, once, after so many bytes of it.
@@ -51,6 +52,10 @@ class FaultyDisk(Disk):
         self.error = errno.EIO
         self.error_after_bytes = 0
         self.free = 1 << 40
+        # All that fits on it, what is kept for settles included.
+        self.capacity_bytes = 1 << 40
+        self.reserve_bytes = 1000
+        self.has_reserve = False
 
     def _effect(self, name: str) -> bool:
         """Note it; True if the power goes while it is under way."""
@@ -63,6 +68,15 @@ class FaultyDisk(Disk):
     def _raise(self) -> None:
         self.error_at = -1
         raise OSError(self.error, "injected")
+
+    @property
+    def used_bytes(self) -> int:
+        used = sum(len(file.content) for file in self.segments.values()) + sum(map(len, self.checkpoints.values()))
+        return used + (self.reserve_bytes if self.has_reserve else 0)
+
+    def _need(self, size_bytes: int) -> None:
+        if self.used_bytes + size_bytes > self.capacity_bytes:
+            raise OSError(errno.ENOSPC, "no room")
 
     # The port
 
@@ -77,6 +91,7 @@ class FaultyDisk(Disk):
         if self._fails():
             self._raise()
         assert number not in self.segments, "a segment file is never used twice"
+        self._need(len(header))
         if lost:
             self.segments[number] = FakeFile(b"", header, False)
             raise PowerLoss
@@ -90,6 +105,7 @@ class FaultyDisk(Disk):
         if self._fails():
             file.unsynced += data[: self.error_after_bytes]
             self._raise()
+        self._need(len(data))
         file.unsynced += data
         if lost:
             raise PowerLoss
@@ -135,6 +151,12 @@ class FaultyDisk(Disk):
         self.aside.setdefault(name, self.segments[number].content)
         return name
 
+    def keep_lost(self, lines: list[bytes]) -> None:
+        self.effects.append("lost")
+        if self._fails():
+            self._raise()
+        self.lost += lines
+
     def checkpoint_generations(self) -> list[int]:
         return sorted(self.checkpoints)
 
@@ -149,6 +171,7 @@ class FaultyDisk(Disk):
         lost = self._effect(f"checkpoint {generation}")
         if self._fails():
             self._raise()
+        self._need(len(data))
         if lost:
             # Either before the rename or after it; both are tried, by the parity of the effect.
             if self.power_loss_at % 2 == 0:
@@ -160,6 +183,15 @@ class FaultyDisk(Disk):
 
     def free_bytes(self) -> int:
         return self.free
+
+    def give_up_reserve(self) -> bool:
+        had, self.has_reserve = self.has_reserve, False
+        return had
+
+    def make_reserve(self) -> bool:
+        if not self.has_reserve and self.used_bytes + self.reserve_bytes * 3 // 2 <= self.capacity_bytes:
+            self.has_reserve = True
+        return self.has_reserve
 
     # After the crash
 

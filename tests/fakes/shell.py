@@ -57,6 +57,12 @@ class FakeConnection:
         self.reading = True
         self.writable = True
         self.session: object | None = None
+        self.state = 0
+        self.is_held_back = False
+        self.deadline_ms = 0
+
+    def give_up(self, why: str) -> None:
+        self.broker.agenda.warn(f"fake is dropped: {why}")
 
     def take_output(self) -> bytes:
         output, self.output = self.output, b""
@@ -82,6 +88,7 @@ class FakeBroker:
         self.calls: list[str] = []
         self.waiting: list[FakeConnection] = []
         self.batches: list[object] = []
+        self.given_up: list[object] = []
         self.reads: list[object] = []
         self.has_work = False
         self.has_timers = False
@@ -115,6 +122,10 @@ class FakeBroker:
     def synced(self, mark: int) -> None:
         self.calls.append(f"synced {mark}")
 
+    def take_lost(self) -> list[object]:
+        given_up, self.given_up = self.given_up, []
+        return given_up
+
     def take_reads(self) -> list[object]:
         reads, self.reads = self.reads, []
         return reads
@@ -138,6 +149,9 @@ class FakeWriter:
 
     def read(self, reads: list[object]) -> None:
         self.broker.calls.append(f"read {len(reads)}")
+
+    def note_lost(self, lost: list[object]) -> None:
+        self.broker.calls.append(f"note_lost {len(lost)}")
 
 
 class FakeTransport:

@@ -46,6 +46,11 @@ class DiskAndBatch(Disk):
         self._batch = batch
         self._data = batch.encode_header(0) + batch.records
 
+    def segment_size(self, number: int) -> int:
+        if number != self._batch.segment_number:
+            return self._disk.segment_size(number)
+        return int(self._batch.offset) + len(self._data)
+
     def read(self, number: int, offset: int, size: int) -> bytes:
         begin = int(self._batch.offset)
         if number != self._batch.segment_number or offset + size <= begin:
@@ -77,6 +82,7 @@ class StoredBroker(BrokerHarness):
         self.hold_reads = False
         self.reads = []
         self.failing_reads = 0
+        self.damaged_reads = 0
         self.read_count = 0
         # It writes what it commits at once, so that there is nothing to flush.
         self.batches = []

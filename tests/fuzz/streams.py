@@ -395,7 +395,7 @@ class Trial:
         broker.agenda.notices.clear()
         if len(broker.connections) > 0:
             return f"{len(broker.connections)} connections are left"
-        if len(broker.agenda.dead_letters) > 0:
+        if len(broker.agenda.departing) > 0:
             return "a dead letter outlives its turn"
         live: dict[int, None] = {}
         for vhost in broker.vhosts.values():

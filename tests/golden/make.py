@@ -5,6 +5,7 @@
               itself could have written
     data-2    checkpoint format 2, with everything that there is in it; RETRY, DEDUP, SETTLES, and MOVE for one queue
     data-2-2  as data-2, and SPILLED
+    data-2-3  as data-2-2, and TOPOLOGY; rows of queues say what they are
 
 python -m tests.golden.make FOLDER
 """

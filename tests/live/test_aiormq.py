@@ -11,13 +11,11 @@ from pamqp.commands import Basic
 
 from .conftest import Broker
 
-pytestmark = pytest.mark.timeout(60)
-
 PERSISTENT = Basic.Properties(delivery_mode=2)
 
 
 async def test_nack_and_reject_bring_messages_back_in_order(broker: Broker) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(200):
         connection = await aiormq.connect(broker.url)
         channel = await connection.channel(publisher_confirms=True)
         queue = (await channel.queue_declare(exclusive=True)).queue
@@ -37,7 +35,7 @@ async def test_nack_and_reject_bring_messages_back_in_order(broker: Broker) -> N
 
 
 async def test_a_channel_error_leaves_the_connection_in_order(broker: Broker, queue_name: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(200):
         connection = await aiormq.connect(broker.url)
         channel = await connection.channel()
         with pytest.raises(
@@ -54,7 +52,7 @@ async def test_a_channel_error_leaves_the_connection_in_order(broker: Broker, qu
 
 
 async def test_prefetch_bounds_what_a_consumer_holds(broker: Broker) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(200):
         connection = await aiormq.connect(broker.url)
         channel = await connection.channel()
         queue = (await channel.queue_declare(exclusive=True)).queue
@@ -75,7 +73,7 @@ async def test_prefetch_bounds_what_a_consumer_holds(broker: Broker) -> None:
 
 async def test_durable_messages_are_there_after_a_restart(broker: Broker, queue_name: str) -> None:
     broker.require("restart")
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(200):
         connection = await aiormq.connect(broker.url)
         channel = await connection.channel(publisher_confirms=True)
         await channel.exchange_declare(queue_name, exchange_type="direct", durable=True)

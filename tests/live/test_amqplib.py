@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import need
+
 from .conftest import Broker
 
-pytestmark = [
-    pytest.mark.timeout(120),  # the first run installs the packages
-    pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed"),
-]
 SCRIPTS = Path(__file__).parent / "node"
 VERSIONS = ["amqplib", "amqplib-0.10"]
 
@@ -23,6 +21,7 @@ VERSIONS = ["amqplib", "amqplib-0.10"]
 @pytest.fixture(scope="module")
 def node_directory() -> Path:
     """The scripts beside their installed packages, outside the checkout, kept between runs."""
+    need("npm")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "amqpd-live" / "node"
     cache.mkdir(parents=True, exist_ok=True)
     for script in SCRIPTS.glob("*.mjs"):
@@ -34,14 +33,14 @@ def node_directory() -> Path:
     if wanted != installed or not (cache / "node_modules" / ".package-lock.json").exists():
         for name in ("package.json", "package-lock.json"):
             shutil.copy(SCRIPTS / name, cache)
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=cache, check=True, timeout=100)
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=cache, check=True, timeout=280)
     return cache
 
 
 @pytest.mark.parametrize("module", VERSIONS)
 def test_a_session_of_amqplib(broker: Broker, node_directory: Path, module: str) -> None:
     command = ["node", "session.mjs", broker.url, module]
-    done = subprocess.run(command, cwd=node_directory, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=node_directory, capture_output=True, text=True, timeout=200)
     assert done.stdout.strip() == "session complete", done.stderr
 
 
@@ -61,7 +60,7 @@ def test_a_relay_reconnects_and_loses_nothing_confirmed(
         assert process.stdout is not None
         assert json.loads(process.stdout.readline()) == {"event": "half"}
         broker.restart()
-        rest, _ = process.communicate(timeout=40)
+        rest, _ = process.communicate(timeout=200)
         event = json.loads(rest)
         assert event.pop("connections") >= 2
         assert event == {"event": "done", "received": count, "confirmed": count}

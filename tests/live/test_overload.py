@@ -9,7 +9,7 @@ import uvloop
 from tests.chaos.overload import SHORT, Overload, raise_file_limit
 
 
-def test_memory_is_bounded_and_a_neighbour_keeps_its_pace(tmp_path: Path) -> None:
+def test_memory_is_bounded_and_a_neighbour_is_served(tmp_path: Path) -> None:
     raise_file_limit()
     overload = Overload(tmp_path, SHORT)
     uvloop.run(overload.run())

@@ -15,8 +15,6 @@ from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker, Unr
 
 from .conftest import Broker
 
-pytestmark = pytest.mark.timeout(60)
-
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 
@@ -51,8 +49,8 @@ def test_blocking_publishes_consumes_and_settles(channel: BlockingChannel) -> No
         channel.basic_publish("", queue, b"%d" % number, sent, mandatory=True)
     channel.basic_qos(prefetch_count=5)
     bodies = []
-    for method, properties, body in channel.consume(queue, inactivity_timeout=5):
-        assert method is not None, "no delivery within 5 s"
+    for method, properties, body in channel.consume(queue, inactivity_timeout=60):
+        assert method is not None, "no delivery"
         assert properties == sent
         bodies.append(body)
         if len(bodies) % 5 == 0:
@@ -112,7 +110,7 @@ def test_rpc_by_direct_reply_to(broker: Broker, connection: pika.BlockingConnect
     for number in range(10):
         properties = pika.BasicProperties(reply_to="amq.rabbitmq.reply-to", correlation_id=str(number))
         asking.basic_publish("", queue_name, b"question %d" % number, properties)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while len(answers) < 10 and time.monotonic() < deadline:
         connection.process_data_events(time_limit=0.1)
     assert answers == {str(number): b"QUESTION %d" % number for number in range(10)}
@@ -225,7 +223,7 @@ class Relay:
 async def test_asyncio_connection_reconnects_and_loses_nothing_confirmed(broker: Broker, queue_name: str) -> None:
     broker.require("restart")
     relay = Relay(broker.url, queue_name, count=1000)
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(200):
         relay.connect()
         await relay.half_way.wait()
         await asyncio.to_thread(broker.restart)

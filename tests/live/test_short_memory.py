@@ -25,14 +25,14 @@ BODY_BYTES = 1024
 
 def bench(port: int, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "amqpd.cli.bench", "--json", "--port", str(port), "--queue", "transient"]
-    limits = ["--timeout", "60", "--linger", "60", "--verify"]
+    limits = ["--timeout", "200", "--linger", "200", "--verify"]
     done = subprocess.run(
         [*command, *limits, *arguments],
         env=environment(),
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -39,9 +39,8 @@ def _held(broker: Broker) -> list[Message]:
     for vhost in broker.vhosts.values():
         for queue in vhost.all_queues():
             if queue.is_stored:
-                entries += queue.ready.entries() + queue.waiting.entries()
-        entries += [letter.entry for letter in vhost.dead_letters.refused]
+                entries += queue.ready.entries() + queue.waiting.entries() + queue.held_entries()
     for connection in broker.connections.values():
         for channel in connection.channels.values():
-            entries += [entry for entry in channel.unsettled() if entry.queue.is_stored]
+            entries += [entry for entry in channel.unacked.entries() if entry.queue.is_stored]
     return [entry.message for entry in entries]

@@ -163,8 +163,7 @@ class Auditor(Client):
             acked.append(copy)
             self.send(wire.settle(CHANNEL, wire.ACK, self._tags[key], 0))
         self.held = {tag: copy for tag, copy in self.held.items() if copy not in acked}
-        first = self.world.plan.queues[0]
-        self.probe(first.name, first.arguments())
+        self.probe()
         self.world.calm(lambda: not self.is_waiting)
         for copy in acked:
             if copy.settle != DURABLE:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 CHANNEL = 1
+# Where it asks what is durable.
+PROBING = 60
 UNCONFIRMED_MAX = 60
 
 
@@ -155,12 +157,12 @@ class Client:
         self.ledger.settled(self.name, copy, kind)
         self.unsure.append(copy)
 
-    def probe(self, queue: str, arguments: tuple[tuple[str, Any], ...]) -> None:
-        """A declare of what is there: its reply waits for the disk, so what was said before is durable then."""
+    def probe(self) -> None:
+        """An empty transaction: its commit-ok waits for the disk, so what was said before is durable then."""
         said = list(self.unsure)
 
         def known(_: Any) -> None:
-            # A dead letter is logged at the end of the turn that rejected it, which may be after the turn's declares.
+            # A dead letter is logged at the end of the turn that rejected it, which may be after the turn's commits.
             rejected = [copy for copy in said if copy.settle_kind == REJECT and copy.settle < HEARD]
             self.ledger.heard(rejected, HEARD)
             durable = [copy for copy in said if copy not in rejected]
@@ -169,14 +171,11 @@ class Client:
             for copy in said:
                 copy.settler = ""
 
-        self.call(
-            commands.Queue.Declare,
-            commands.Queue.DeclareOk,
-            known,
-            queue=queue,
-            durable=True,
-            arguments=arguments,
-        )
+        self.call(commands.Channel.Open, commands.Channel.OpenOk, lambda _: None, PROBING)
+        self.call(commands.Tx.Select, commands.Tx.SelectOk, lambda _: None, PROBING)
+        self.call(commands.Tx.Commit, commands.Tx.CommitOk, known, PROBING)
+        closing = {"reply_code": 200, "reply_text": ""}
+        self.call(commands.Channel.Close, commands.Channel.CloseOk, lambda _: None, PROBING, **closing)
 
 
 class Confirming(Client):
@@ -347,7 +346,7 @@ class Consumer(Client):
             self._reject()
         elif draw < 0.94:
             if self._queue.durable:
-                self.probe(self.spec.queue, self._queue.arguments())
+                self.probe()
         elif draw < 0.97:
             self._leave_channel()
         elif draw < 0.98:

@@ -18,6 +18,7 @@ from amqpd.store.disk import Disk
 from tests.sim.story import Story
 
 SECTOR = 512
+RESERVE_BYTES = 4000
 
 
 class PowerLoss(BaseException):
@@ -95,6 +96,11 @@ class SimDisk(Disk):
         # The next effect of this kind (write, sync, create, checkpoint, delete, read) fails with this errno.
         self.fail_next: dict[str, int] = {}
         self.capacity_bytes = 1 << 40
+        # Every read fails with this errno; nothing can be opened, also not to be read.
+        self.reads_fail = 0
+        self.has_descriptors = True
+        # Room that is kept for settles.
+        self.has_reserve = False
         # Called between two effects, as another thread may run there.
         self.between: Callable[[], None] | None = None
         self.is_recovering = False
@@ -128,19 +134,27 @@ class SimDisk(Disk):
         self.power_in = ""
         self.fail_next.clear()
         self.capacity_bytes = 1 << 40
+        self.reads_fail = 0
+        self.has_descriptors = True
 
     def used_bytes(self) -> int:
         return sum(len(each.cache) for each in self.segments.values()) + sum(map(len, self.checkpoints.values()))
+
+    def taken_bytes(self) -> int:
+        """What is kept included."""
+        return self.used_bytes() + (RESERVE_BYTES if self.has_reserve else 0)
 
     def _room(self, wanted: int) -> int:
         """How many of so many bytes there is room for."""
         if self.capacity_bytes >= 1 << 40:
             return wanted
-        return max(0, min(wanted, self.capacity_bytes - self.used_bytes()))
+        return max(0, min(wanted, self.capacity_bytes - self.taken_bytes()))
 
     def lose_power(self) -> None:
         """Only what was synced is certain; each rest has its own fate."""
         self.fail_next.clear()
+        self.reads_fail = 0
+        self.has_descriptors = True
         for number in sorted(self.segments):
             what = self.segments[number].lose_power(self._source)
             if what:
@@ -164,6 +178,8 @@ class SimDisk(Disk):
                 self.segments[number] = SimFile(header[:kept], header[:kept])
             raise PowerLoss
         self._fail("create")
+        if not self.has_descriptors:
+            raise OSError(errno.EMFILE, "no descriptor for a segment")
         if self._room(len(header)) < len(header):
             raise OSError(errno.ENOSPC, "no room for a segment")
         self.segments[number] = SimFile(header, header)
@@ -206,6 +222,8 @@ class SimDisk(Disk):
 
     def read(self, number: int, offset: int, size: int) -> bytes:
         self._fail("read")
+        if self.reads_fail or not self.has_descriptors:
+            raise OSError(self.reads_fail or errno.EMFILE, "nothing can be read")
         if number not in self.segments:
             raise OSError(errno.ENOENT, f"segment {number} is gone")
         return bytes(self.segments[number].cache[offset : offset + size])
@@ -271,3 +289,14 @@ class SimDisk(Disk):
 
     def free_bytes(self) -> int:
         return max(0, self.capacity_bytes - self.used_bytes())
+
+    # The port: room that is kept
+
+    def give_up_reserve(self) -> bool:
+        had_reserve, self.has_reserve = self.has_reserve, False
+        return had_reserve
+
+    def make_reserve(self) -> bool:
+        if not self.has_reserve and self._room(RESERVE_BYTES * 3 // 2) == RESERVE_BYTES * 3 // 2:
+            self.has_reserve = True
+        return self.has_reserve

@@ -6,6 +6,7 @@ nothing to patch any more fails loudly: then it must be written anew.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,9 @@ from amqpd.channels.channel import Channel
 from amqpd.channels.confirms import Confirms
 from amqpd.channels.session import Session
 from amqpd.queues.backlog import Backlog
-from amqpd.queues.chunk import Chunk
+from amqpd.queues.chunk import Chunk, PageRead
 from amqpd.queues.queue import Queue
-from amqpd.store.batch import BATCH_MAGIC, BatchHeader
+from amqpd.store.batch import BATCH_MAGIC, Batch, BatchHeader
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.log import Log
 from amqpd.store.log_reader import LogReader
@@ -31,6 +32,7 @@ from amqpd.store.page import Page
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.record import MOVE
 from amqpd.store.replay import Replay
+from amqpd.store.segment import DiskFull, SegmentWriter
 from amqpd.vhosts.changes import Changes
 from tests.sim.disk import SimDisk
 from tests.sim.plan import draw
@@ -115,6 +117,35 @@ def retry_failed_sync(patches: Patches) -> None:
     patches.wrap(SimDisk, "sync", make)
 
 
+@mutant("a batch that finds no room is taken for written")
+def forget_full(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def commit(self: SegmentWriter, batch: Batch) -> None:
+            with contextlib.suppress(DiskFull):
+                old(self, batch)
+
+        return commit
+
+    patches.wrap(SegmentWriter, "commit", make)
+
+
+@mutant("while the disk is short a dead segment does not wait for checkpoints that do without it")
+def delete_early_when_short(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def take_dead(self: Reclaim, synced_mark: int, has_unsealed: bool) -> Any:
+            floor = self._floor
+            if self._log.is_disk_short:
+                self._floor = self._log.segment.number
+            try:
+                return old(self, synced_mark, has_unsealed)
+            finally:
+                self._floor = floor
+
+        return take_dead
+
+    patches.wrap(Reclaim, "take_dead", make)
+
+
 @mutant("a confirm is paid before the batch is durable")
 def confirm_early(patches: Patches) -> None:
     patches.wrap(Confirms, "published", lambda old: lambda self, mark: old(self, 0))
@@ -122,7 +153,7 @@ def confirm_early(patches: Patches) -> None:
 
 @mutant("commit-ok and declare-ok do not wait for the disk")
 def answer_early(patches: Patches) -> None:
-    patches.wrap(Session, "reply_when_durable", lambda old: lambda self, number, payload: self.reply(number, payload))
+    patches.wrap(Session, "_reply_at", lambda old: lambda self, mark, number, payload: self.reply(number, payload))
 
 
 @mutant("every tenth ack is not logged")
@@ -436,3 +467,37 @@ def read_unchecked(patches: Patches) -> None:
 @mutant("deduplication ids are not logged")
 def forget_dedup_ids(patches: Patches) -> None:
     patches.wrap(Log, "append_dedup", lambda old: lambda self, queue_id, noted_ms, ttl_ms, dedup_id: None)
+
+
+@mutant("what can't be read is given up")
+def give_up_unread(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def arrived(self: Backlog, read: PageRead) -> None:
+            read.pieces = [pieces if pieces is not None else [] for pieces in read.pieces]
+            old(self, read)
+
+        return arrived
+
+    patches.wrap(Backlog, "arrived", make)
+
+
+@mutant("what can't be read is asked for only once")
+def ask_once(patches: Patches) -> None:
+    patches.wrap(Backlog, "ask_again", lambda old: lambda self, read: self._ready.losses.over())
+
+
+@mutant("a batch says of the topology what comes with it")
+def say_topology_early(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def seal(self: Log, topology: Any) -> Any:
+            if len(topology) > 0 and self._topology_version > 0 and len(self._writer) > 0:
+                self._topology_version += 1
+                self._is_topology_unsaid = True
+                batch = old(self, topology)
+                self._topology_version -= 1
+                return batch
+            return old(self, topology)
+
+        return seal
+
+    patches.wrap(Log, "seal", make)

@@ -19,10 +19,11 @@ from amqpd.connections.connection import Connection
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
+from amqpd.store.disk import FAILED, ROOM, NotNow, lack_of
 from amqpd.store.log import Log
 from amqpd.store.page_reader import PageReader
 from amqpd.store.recovery import recover
-from amqpd.store.segment import FULL_ERRNOS, DiskFull, SegmentWriter
+from amqpd.store.segment import SegmentWriter
 from amqpd.vhosts.restore import resident_queue_ids
 from tests.sim.disk import SimDisk
 from tests.sim.ledger import Violation
@@ -91,9 +92,15 @@ class Node:
         self.topology = topology
         rows = topology.load()
         self.recovered = recover(
-            disk, LOG_ID, rows.queue_ids(), clean_position, resident_queue_ids=resident_queue_ids(rows)
+            disk,
+            LOG_ID,
+            rows.queue_ids(),
+            clean_position,
+            resident_queue_ids=resident_queue_ids(rows),
+            topology_version=rows.version,
         )
         start = self.recovered.start
+        start.topology_version = rows.version
         self.recovered_bytes = self.recovered.report.read_bytes
         # Before the writer knows more: the log goes on from here.
         writer = SegmentWriter(disk, start.previous_crc)
@@ -106,6 +113,9 @@ class Node:
         self._batch: Batch | None = None
         self._writer_state = IDLE
         self.is_full = False
+        # Room for settles is on the disk, as far as the node knows.
+        self.is_reserve_kept = True
+        self._is_short = False
         # Who hears that a queue has lost a message.
         self.on_loss: Callable[[str], None] | None = None
         self._jobs: list[Checkpoint | list[int]] = []
@@ -166,12 +176,15 @@ class Node:
         self._reads += broker.take_reads()
         if broker.has_work:
             broker.go_on()
+        for lost in broker.take_lost():
+            if self.on_loss is not None:
+                self.on_loss(
+                    f"queue '{lost.queue}' gives up message {lost.message_id} of segment {lost.segment_number}"
+                )
         if broker.agenda.notices:
             for line in broker.agenda.lines:
                 if "internal error" in line:
                     raise Violation("BUG", line)
-                if "has lost a message" in line and self.on_loss is not None:
-                    self.on_loss(line)
             broker.agenda.notices.clear()
 
     def on_loss(self, line: str) -> None:
@@ -238,10 +251,10 @@ class Node:
     def _until_room(self, attempt: object) -> bool:
         try:
             attempt()  # type: ignore[operator]
-        except DiskFull:
+        except NotNow:
             pass
         except OSError as error:
-            if error.errno not in FULL_ERRNOS:
+            if lack_of(error) == FAILED:
                 raise NodeStopped(str(error)) from error
         else:
             if self.is_full:
@@ -249,13 +262,29 @@ class Node:
             return True
         if not self.is_full:
             self._set_full(True)
-        return False
+        return self._give_up_reserve() and self._until_room(attempt)
 
     def _set_full(self, is_full: bool) -> None:
         self.is_full = is_full
-        self.story.tell("! the disk is full" if is_full else "! the disk has room again")
+        self.story.tell("! the disk is full" if is_full else "! the batch has found room")
+        self._judge_disk()
+
+    def _give_up_reserve(self) -> bool:
+        if not self.disk.give_up_reserve():
+            return False
+        self.story.tell("* room for settles is given up")
+        self.is_reserve_kept = False
+        self._judge_disk()
+        return True
+
+    def _judge_disk(self) -> None:
+        is_short = self.is_full or not self.is_reserve_kept
+        if is_short is self._is_short:
+            return
+        self._is_short = is_short
         self.begin()
-        if is_full:
+        self.broker.set_disk_short(is_short)
+        if is_short:
             self.broker.block("low on disk")
         else:
             self.broker.unblock()
@@ -268,6 +297,8 @@ class Node:
         if self.story.now_ms - self._upkeep_ms < UPKEEP_MS:
             return
         self._upkeep_ms = self.story.now_ms
+        self.is_reserve_kept = self.disk.make_reserve()
+        self._judge_disk()
         broker = self.broker
         checkpoint = broker.durable_checkpoint()
         if checkpoint is not None:
@@ -282,16 +313,19 @@ class Node:
             return
         job = self._jobs.pop(0)
         if isinstance(job, Checkpoint):
-            try:
-                self.disk.write_checkpoint(job.generation, job.blocks())
-            except OSError as error:
-                if error.errno not in FULL_ERRNOS:
-                    raise NodeStopped(str(error)) from error
-                self._reports.append((job, False))
-            else:
-                self._reports.append((job, True))
+            self._reports.append((job, self._write_checkpoint(job)))
         else:
             self.disk.delete_segments(job)
+
+    def _write_checkpoint(self, checkpoint: Checkpoint) -> bool:
+        try:
+            self.disk.write_checkpoint(checkpoint.generation, checkpoint.blocks())
+        except OSError as error:
+            lack = lack_of(error)
+            if lack == FAILED:
+                raise NodeStopped(str(error)) from error
+            return lack == ROOM and self._give_up_reserve() and self._write_checkpoint(checkpoint)
+        return True
 
     def report_house(self) -> None:
         """What the house thread did becomes known in the loop."""
@@ -320,6 +354,7 @@ class Node:
                 self.story.tell("segment {} can't be read", int(page.segment.number))
         for read in reads:
             read.pieces = [pieces.pop(0) for _ in read.pages]
+            read.error = self._page_reader.error
         self._done_reads += reads
 
     def report_read(self, source: random.Random) -> None:

@@ -65,7 +65,7 @@ class Owner(Confirming):
         elif draw < 0.65:
             self._get(slot)
         elif draw < 0.71:
-            self.probe(slot.name, ())
+            self.probe()
         elif draw < 0.84:
             self._purge(slot)
         elif draw < 0.97:
@@ -83,8 +83,8 @@ class Owner(Confirming):
                 what = "there though its delete was answered" if exists else "gone though its declare was answered"
                 self.ledger.violate("TOPOLOGY", f"queue {slot.place} is {what}", slot.place, slot.name)
             slot.exists = exists
-            # That it is there was said when it was durable; that it is gone is what the node believes now.
-            slot.is_sure = exists or believed is False
+            # Both are what the node believes now, and need not be durable unless that was known before.
+            slot.is_sure = believed is exists
             self.world.story.tell("{} finds that {} {}", self.name, slot.place, "is there" if exists else "is gone")
             if exists:
                 self.ledger.gone.pop(slot.place, None)

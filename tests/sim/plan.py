@@ -25,6 +25,9 @@ CHECKPOINT_FAILS = "checkpoint fails"
 FULL = "full"
 SLOW = "slow disk"
 READ_FAILS = "read fails"
+# For a while: nothing can be read, or nothing be opened.
+READS_FAIL = "reads fail"
+NO_DESCRIPTORS = "no descriptors"
 MEMORY_SHORT = "memory short"
 # Limits and times that nothing ever comes near, for all queues, or no more of them.
 POLICY = "policy"
@@ -351,4 +354,7 @@ def _troubles(source: random.Random, steps: int) -> tuple[Trouble, ...]:
         found.append(Trouble(source.randrange(0, steps), MEMORY_SHORT, source.choice((5, 30, 1000))))
     for _ in range(source.randrange(0, 4)):
         found.append(Trouble(source.randrange(5, steps), CUT, source.randrange(0, 100)))
+    for kind in (READS_FAIL, NO_DESCRIPTORS):
+        for _ in range(source.choice((0, 0, 1, 2))):
+            found.append(Trouble(source.randrange(5, steps), kind, source.choice((3, 20, 200))))
     return tuple(sorted(found, key=lambda each: (each.step, each.kind, each.number)))

@@ -14,6 +14,7 @@ from amqpd.store.topology import (
     KEYS,
     PARAMETERS,
     PERMISSIONS,
+    PLAIN,
     POLICIES,
     QUEUES,
     USERS,
@@ -35,6 +36,8 @@ class MemoryTopology(TopologyStore):
     def __init__(self, story: Story) -> None:
         self.tables: dict[str, dict[tuple[object, ...], Row]] = {table: {} for table in KEYS}
         self.next_queue_id = 1
+        # How often it was changed, and once for being there.
+        self.version = 1
         # The next `apply` finds no room.
         self.is_full = False
         self._story = story
@@ -59,11 +62,13 @@ class MemoryTopology(TopologyStore):
         topology.policies = self._rows(POLICIES)
         topology.parameters = self._rows(PARAMETERS)
         topology.next_queue_id = self.next_queue_id
+        topology.version = self.version
         return topology
 
     def apply(self, changes: list[TopologyChange]) -> None:
         if self.is_full:
             raise OSError(errno.ENOSPC, "no space left for the topology")
+        self.version += 1
         for change in changes:
             self._story.note(change.table.encode() + (b"-" if change.is_delete else b"+"))
             if change.is_delete:
@@ -82,7 +87,7 @@ class MemoryTopology(TopologyStore):
     def _delete(self, table: str, key: Row) -> None:
         if table == QUEUES:
             row = self.tables[QUEUES].get(_key(QUEUES, key))
-            if row is not None:
+            if row is not None and row["kind"] == PLAIN:
                 self._delete_where(BINDINGS, vhost=row["vhost"], destination=row["name"], to_exchange=0)
         elif table == EXCHANGES:
             self._delete_where(BINDINGS, vhost=key["vhost"], source=key["name"])

@@ -13,9 +13,8 @@ import errno
 import random
 from collections.abc import Callable
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.base.limits import Limits
-from amqpd.store.segment import UnknownFormat
 from amqpd.vhosts.policies import checked_policy
 from tests.sim import plan as plans
 from tests.sim.accounts import miscounted
@@ -86,6 +85,8 @@ class World:
         self.clients = [KINDS[spec.kind](spec, self) for spec in plan.clients]
         self._slow_until = 0
         self._full_until = -1
+        self._reads_fail_until = -1
+        self._no_descriptors_until = -1
         self._short_until = 0
         self._is_rotting = False
         self._rotted: list[int] = []
@@ -201,6 +202,10 @@ class World:
         )
         if self._full_until == self._step:
             self._end_full()
+        if self._reads_fail_until == self._step:
+            self.disk.reads_fail = 0
+        if self._no_descriptors_until == self._step:
+            self.disk.has_descriptors = True
         self.node.begin()
         self.node.broker.set_memory_short(self._step < self._short_until)
         for client in self.clients:
@@ -339,9 +344,17 @@ class World:
             self._slow_until = self._step + trouble.number
         elif kind == plans.FULL:
             self.story.tell("! the disk fills up for {} steps", trouble.number)
-            self.disk.capacity_bytes = self.disk.used_bytes() + self._source.randrange(2000)
+            self.disk.capacity_bytes = self.disk.taken_bytes() + self._source.randrange(2000)
             self.topology.is_full = self._source.random() < 0.5
             self._full_until = self._step + trouble.number
+        elif kind == plans.READS_FAIL:
+            self.disk.reads_fail = self._source.choice((errno.EIO, errno.EMFILE, errno.EACCES, errno.ENOMEM))
+            self.story.tell("! nothing can be read for {} steps", trouble.number)
+            self._reads_fail_until = self._step + trouble.number
+        elif kind == plans.NO_DESCRIPTORS:
+            self.story.tell("! nothing can be opened for {} steps", trouble.number)
+            self.disk.has_descriptors = False
+            self._no_descriptors_until = self._step + trouble.number
         elif kind == plans.MEMORY_SHORT:
             self.story.tell("! memory is short for {} steps", trouble.number)
             self._short_until = self._step + trouble.number
@@ -471,6 +484,9 @@ class World:
 
     def _start(self, clean_position: int) -> None:
         life = self.ledger.life
+        # Without them there is no start, and nothing to look at.
+        self.disk.reads_fail = 0
+        self.disk.has_descriptors = True
         try:
             depth = self.plan.depth
             self.node = Node(self.disk, self.topology, self.story, self._limits, depth, life, clean_position)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = ("base", "wire", "exchanges", "store", "queues", "vhosts", "channels", "connections")
 
 # SQLite is I/O behind the port of store/topology.py; it is never imported by the core.
-NOT_CORE = {"amqpd/store/sqlite_topology.py"}
+NOT_CORE = {"amqpd/store/sqlite_topology.py", "amqpd/store/topology_rows.py"}
 
 FORBIDDEN_MODULES = {
     "asyncio", "concurrent", "datetime", "io", "multiprocessing", "os", "pathlib", "random", "secrets", "select",

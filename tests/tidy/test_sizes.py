@@ -18,6 +18,7 @@ LONG_FILES: dict[str, str] = {
     "amqpd/queues/queue.py": "the life of a message in a queue, told in one place",
     "amqpd/store/recovery.py": "one walk over the log, whose state every step shares",
     "amqpd/vhosts/patterns.py": "one small regex engine: parser, program and matcher",
+    "amqpd/vhosts/vhost.py": "names to things: declare, delete and bind, and what follows from each",
     "amqpd/wire/field_table.py": "one format: check, read, write, splice and compare",
 }
 LONG_FUNCTIONS: dict[str, str] = {}

@@ -237,8 +237,10 @@ def test_a_turn_describes_a_share_and_moves_a_share(world: World) -> None:
     while caretaker.finished is None:
         caretaker.step()
         turns += 1
-    # Queues that hold nothing cost no turn.
-    assert turns == len(QUEUES)
+    # What is in memory costs a turn for each message, what is on disk only one for a page.
+    resident = sum(len(queue.ready.entries()) for queue in core.vhosts["/"].queues.values())
+    assert resident > 0
+    assert turns >= max(resident, len(QUEUES))
     grown = []
     for _ in range(60):
         before = broker.log.position_gathered

@@ -186,3 +186,31 @@ def queue_and_its_alternate_get_one_copy_with_cc(s: Session) -> None:
     ch.bind(q, spare)
     ch.publish(x, "b", b"m", headers={"CC": ["a"]})
     ch.drain(q)
+
+
+@behaviour("alternate")
+def alternate_gets_nothing_while_any_key_matches(s: Session) -> None:
+    ch = s.channel()
+    spare, q, rest = ch.exchange("spare", "fanout"), ch.queue(), ch.queue("rest")
+    x = _with_alternate(ch, "x", spare)
+    ch.bind(q, x, "a")
+    ch.bind(rest, spare)
+    ch.publish(x, "a", b"first", headers={"CC": ["b"]})
+    ch.publish(x, "b", b"second", headers={"CC": ["a"]})
+    ch.publish(x, "b", b"third", headers={"BCC": ["c", "a"]})
+    ch.publish(x, "b", b"none", headers={"CC": ["c"]})
+    ch.drain(q, rest)
+
+
+@behaviour("cc")
+def all_keys_go_on_through_a_binding_between_exchanges(s: Session) -> None:
+    ch = s.channel()
+    direct, topic, q = ch.exchange("direct", "direct"), ch.exchange("topic", "topic"), ch.queue()
+    ch.call("exchange.bind", destination=topic, source=direct, routing_key="k1")
+    ch.bind(q, topic, "k2")
+    ch.publish(direct, "k1", b"cc", headers={"CC": ["k2"]})
+    ch.publish(direct, "k1", b"bcc", headers={"BCC": ["k2"]})
+    ch.publish(direct, "none", b"both", headers={"CC": ["k1"], "BCC": ["k2"]})
+    ch.publish(direct, "k2", b"neither")
+    ch.publish(direct, "k1", b"first only")
+    ch.drain(q)

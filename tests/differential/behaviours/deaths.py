@@ -257,3 +257,28 @@ def x_death_of_a_client_takes_part_in_cycles(s: Session) -> None:
     ch.publish("", q, b"b", expiration="0")
     letter(ch, dead)
     ch.drain(dead)
+
+
+@behaviour("dead-letters")
+def deaths_of_one_kind_become_one(s: Session) -> None:
+    ch = s.channel()
+    q, dead = source(ch)
+    for at, counts in enumerate([(2, 3), (None, None), (None, 5), (7, None)]):
+        deaths = [
+            {"reason": "rejected", "queue": "other"} | ({} if count is None else {"count": Typed("l", count)})
+            for count in counts
+        ]
+        ch.publish("", q, b"%d" % at, headers={"x-death": deaths})
+        reject_next(ch, q)
+        letter(ch, dead)
+
+
+@behaviour("dead-letters")
+def death_without_a_count_is_counted_on(s: Session) -> None:
+    ch = s.channel()
+    q, dead = source(ch)
+    mine, other = {"reason": "rejected", "queue": q}, {"reason": "rejected", "queue": "other", "count": Typed("l", 3)}
+    for deaths in ([mine], [other, mine], [mine, mine]):
+        ch.publish("", q, b"a", headers={"x-death": deaths})
+        reject_next(ch, q)
+        letter(ch, dead)

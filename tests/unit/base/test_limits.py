@@ -70,6 +70,13 @@ def test_version_is_what_clients_can_parse(version: str) -> None:
     assert "three integers" in dataclasses.replace(DEFAULTS, version=version).refusal()
 
 
+def test_a_passive_declare_needs_one_of_two_things() -> None:
+    assert dataclasses.replace(DEFAULTS, passive_declare_permissions="any").refusal() == ""
+    assert dataclasses.replace(DEFAULTS, passive_declare_permissions="all").refusal() == (
+        "passive_declare_permissions must be none or any, not 'all'"
+    )
+
+
 def test_a_consumer_that_times_out_has_one_of_two_fates() -> None:
     assert dataclasses.replace(DEFAULTS, consumer_timeout_action="close").refusal() == ""
     assert dataclasses.replace(DEFAULTS, consumer_timeout_action="kill").refusal() == (

@@ -182,11 +182,28 @@ def test_a_publisher_whose_bytes_the_disk_can_not_follow_is_held_until_it_does()
     client.declare("q", durable=True)
     broker.hold_syncs = True
     client.publish("q", b"x" * 2000, properties=PERSISTENT)
-    client.send(1, new_method(commands.Queue.Declare, queue="q", passive=True))
-    assert client.received == []
+    client.publish("q", b"transient")
+    client.send(1, new_method(commands.Channel.Flow, active=True))
+    for _ in range(100):
+        client.publish("q", b"x" * 2000, properties=PERSISTENT)
+    queue = broker.broker.vhosts["/"].queues["q"]
+    # Nothing that came behind it was handled: neither what needs no disk, nor what would fill memory.
+    assert (client.received, queue.ready.count) == ([], 1)
+    assert broker.broker.agenda.log.pending_bytes < 5000
     broker.hold_syncs = False
     broker.settle()
-    assert client.received[0].method.message_count == 1
+    assert [type(each.method) for each in client.received] == [commands.Channel.FlowOk]
+    assert queue.ready.count == 102
+
+
+def test_a_publisher_whose_bytes_the_disk_follows_is_not_held() -> None:
+    broker = BrokerHarness(dataclasses.replace(DEFAULTS, unconfirmed_bytes_max=10_000))
+    client = broker.connect()
+    client.declare("q", durable=True)
+    broker.hold_syncs = True
+    client.publish("q", b"x" * 2000, properties=PERSISTENT)
+    client.send(1, new_method(commands.Channel.Flow, active=True))
+    assert [type(each.method) for each in client.received] == [commands.Channel.FlowOk]
 
 
 def test_a_channel_that_closes_gives_back_everything_it_had(broker: BrokerHarness, client: Client) -> None:
@@ -202,3 +219,165 @@ def test_a_channel_that_closes_gives_back_everything_it_had(broker: BrokerHarnes
 def test_the_hot_methods_reject_arguments_of_another_size(client: Client) -> None:
     client.send_bytes(frame(1, 1, encode_method(new_method(commands.Basic.Ack, delivery_tag=1)) + b"\x00"))
     assert close_of(client)[0] == 501
+
+
+def body_frame(body: bytes) -> bytes:
+    return frame(3, 1, body)
+
+
+def header_of(size: int, tail: bytes = b"\x00\x00") -> bytes:
+    return frame(2, 1, b"\x00\x3c\x00\x00" + size.to_bytes(8, "big") + tail)
+
+
+def partial_bytes(client: Client) -> int:
+    session = client.connection.session
+    assert session is not None
+    return int(session.partial_bytes)
+
+
+def test_empty_body_frames_are_fine_and_nothing_is_kept_of_them(client: Client) -> None:
+    client.declare("q")
+    client.send_bytes(PUBLISH + header_of(4) + body_frame(b"") * 10_000)
+    assert partial_bytes(client) == 0
+    client.send_bytes(body_frame(b"ab") + body_frame(b"") * 10_000)
+    assert 0 < partial_bytes(client) < 200
+    client.send_bytes(body_frame(b"cd"))
+    got = client.get("q")
+    assert got is not None
+    assert got.body == b"abcd"
+    assert partial_bytes(client) == 0
+
+
+def test_content_in_small_frames_counts_as_what_it_takes() -> None:
+    """It took thirty times as much."""
+    limits = dataclasses.replace(DEFAULTS, message_bytes_max=400_000, partial_bytes_max=400_000)
+    client = BrokerHarness(limits).connect()
+    client.declare("q")
+    client.send_bytes(PUBLISH + header_of(300_000) + body_frame(b"ab") * 149_999)
+    assert close_of(client) == (0, "")
+    assert 299_998 < partial_bytes(client) < 400_000
+    client.send_bytes(body_frame(b"ab"))
+    got = client.get("q")
+    assert got is not None
+    assert got.body == b"ab" * 150_000
+
+
+def test_nothing_is_gathered_of_what_may_not_be_published(broker: BrokerHarness, client: Client) -> None:
+    client.send_bytes(method_frame(1, new_method(commands.Basic.Publish, exchange="nowhere", routing_key="q")))
+    client.send_bytes(header_of(4))
+    assert close_of(client) == (0, "")
+    client.send_bytes(body_frame(b"ab"))
+    assert close_of(client) == (404, "NOT_FOUND - no exchange 'nowhere' in vhost '/'")
+    client.send_bytes(body_frame(b"cd"))
+    assert partial_bytes(client) == 0
+    broker.broker.access.set_permissions("guest", "/", ".*", "", ".*")
+    other = broker.connect()
+    other.send_bytes(PUBLISH + header_of(4) + body_frame(b"ab"))
+    assert close_of(other)[0] == 403
+
+
+def test_long_headers_count_too(client: Client) -> None:
+    client.declare("q")
+    value = b"x" * 60_000
+    entry = b"\x01k" + b"S" + len(value).to_bytes(4, "big") + value
+    tail = b"\x20\x00" + len(entry).to_bytes(4, "big") + entry
+    client.send_bytes(PUBLISH + header_of(4, tail))
+    assert partial_bytes(client) > 60_000
+    client.send_bytes(body_frame(b"ab") + body_frame(b"cd"))
+    client.publish("q", b"short")
+    assert partial_bytes(client) == 0
+    client.send_bytes(PUBLISH + header_of(4, tail) + body_frame(b"ab"))
+    session = client.connection.session
+    client.send_bytes(frame(1, 1, b"\x00\x14\x00\x28\x00\x00\x00\x00\x00\x00\x00"))
+    assert session is not None
+    assert session.partial_bytes == 0
+
+
+def test_under_an_alarm_no_more_of_a_message_is_read_and_afterwards_the_rest(broker: BrokerHarness) -> None:
+    client = broker.connect(connection__blocked=True)
+    client.declare("q")
+    client.send_bytes(PUBLISH + header_of(6) + body_frame(b"ab"))
+    broker.broker.block("low on memory")
+    client.send_bytes(body_frame(b"cd") + body_frame(b"ef"))
+    assert not client.connection.reading
+    assert partial_bytes(client) < 200
+    assert len(client.take_all(commands.Connection.Blocked)) == 1
+    assert broker.connect().declare("q").message_count == 0
+    broker.broker.unblock()
+    broker.settle()
+    assert len(client.take_all(commands.Connection.Unblocked)) == 1
+    got = client.get("q")
+    assert got is not None
+    assert got.body == b"abcdef"
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_under_an_alarm_that_refuses_nothing_is_gathered_and_the_message_is_refused(is_over: bool) -> None:
+    broker = BrokerHarness(dataclasses.replace(DEFAULTS, alarm_action="nack"))
+    client = broker.connect()
+    client.declare("q")
+    client.call(1, new_method(commands.Confirm.Select))
+    client.send_bytes(PUBLISH + header_of(6) + body_frame(b"ab"))
+    broker.broker.block("low on disk")
+    client.send_bytes(body_frame(b"cd"))
+    assert partial_bytes(client) == 0
+    if is_over:
+        broker.broker.unblock()
+    client.send_bytes(body_frame(b"ef"))
+    assert [each.method.delivery_tag for each in client.take_all(commands.Basic.Nack)] == [1]
+    assert client.declare("q").message_count == 0
+    broker.broker.unblock()
+    client.publish("q", b"later")
+    assert [each.method.delivery_tag for each in client.take_all(commands.Basic.Ack)] == [2]
+
+
+def test_a_transaction_does_not_grow_under_an_alarm(broker: BrokerHarness, client: Client) -> None:
+    client.declare("q")
+    client.call(1, new_method(commands.Tx.Select))
+    broker.broker.block("low on memory")
+    client.publish("q", b"1")
+    assert not client.connection.reading
+
+
+def test_routes_that_the_channels_of_a_connection_remember_are_bounded_together() -> None:
+    limits = dataclasses.replace(DEFAULTS, routes_per_connection_bytes_max=20_000)
+    broker = BrokerHarness(limits)
+    client = broker.connect()
+    client.declare("q")
+    session = client.connection.session
+    assert session is not None
+    for channel in (2, 3):
+        client.call(channel, new_method(commands.Channel.Open))
+    for number in range(100):
+        for channel in (1, 2, 3):
+            client.publish(f"key-{number}", b"x", channel=channel)
+            assert session.route_bytes <= 20_000
+    held = [client.connection.channels[channel]._routes for channel in (1, 2, 3)]
+    assert session.route_bytes == sum(int(route.size_bytes) for routes in held for route in routes.values())
+    client.publish("q", b"arrives", channel=3)
+    got = client.get("q")
+    assert got is not None
+    assert got.body == b"arrives"
+    for channel in (1, 2, 3):
+        client.call(channel, new_method(commands.Channel.Close, reply_code=200, reply_text="", class_id=0, method_id=0))
+    assert session.route_bytes == 0
+
+
+def test_route_that_is_found_again_counts_once(client: Client) -> None:
+    session = client.connection.session
+    assert session is not None
+    sizes = []
+    for number in range(3):
+        client.publish("q", b"x")
+        sizes.append(int(session.route_bytes))
+        client.declare(f"drops-the-routes-{number}")
+    assert sizes[0] > 0
+    assert sizes == sizes[:1] * 3
+
+
+def test_route_too_large_to_remember_is_found_each_time() -> None:
+    client = BrokerHarness(dataclasses.replace(DEFAULTS, routes_per_connection_bytes_max=0)).connect()
+    client.declare("q")
+    for body in (b"1", b"2"):
+        client.publish("q", body)
+    assert client.declare("q").message_count == 2

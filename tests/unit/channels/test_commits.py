@@ -4,6 +4,8 @@ import pytest
 
 from amqpd.channels.commits import Commits
 from amqpd.channels.confirms import Confirms
+from amqpd.queues.agenda import Agenda
+from amqpd.store.log import Log, fresh_start
 from amqpd.wire.outbox import Outbox
 
 
@@ -13,7 +15,7 @@ def waiter(commits: Commits) -> tuple[Confirms, Outbox]:
 
 
 def test_what_waits_for_nothing_is_said_at_the_end_of_the_turn() -> None:
-    commits = Commits(0)
+    commits = Commits(0, Agenda(Log(fresh_start(1))))
     confirms, outbox = waiter(commits)
     confirms.published(0)
     assert outbox.take() == b""
@@ -23,7 +25,7 @@ def test_what_waits_for_nothing_is_said_at_the_end_of_the_turn() -> None:
 
 
 def test_what_waits_for_a_mark_is_said_when_it_is_committed_and_once() -> None:
-    commits = Commits(0)
+    commits = Commits(0, Agenda(Log(fresh_start(1))))
     confirms, outbox = waiter(commits)
     confirms.published(3)
     commits.pay_fresh()
@@ -38,7 +40,7 @@ def test_what_waits_for_a_mark_is_said_when_it_is_committed_and_once() -> None:
 
 
 def test_a_waiter_stands_in_line_once() -> None:
-    commits = Commits(0)
+    commits = Commits(0, Agenda(Log(fresh_start(1))))
     confirms, outbox = waiter(commits)
     commits.wait(confirms)
     commits.wait(confirms)
@@ -48,7 +50,7 @@ def test_a_waiter_stands_in_line_once() -> None:
 
 
 def test_everybody_who_waits_for_a_mark_is_paid_in_the_order_of_their_coming() -> None:
-    commits = Commits(0)
+    commits = Commits(0, Agenda(Log(fresh_start(1))))
     woken: list[Outbox] = []
     outboxes = [Outbox(number, woken) for number in range(3)]
     for outbox in outboxes:
@@ -59,7 +61,7 @@ def test_everybody_who_waits_for_a_mark_is_paid_in_the_order_of_their_coming() -
 
 
 def test_a_mark_never_goes_back() -> None:
-    commits = Commits(0)
+    commits = Commits(0, Agenda(Log(fresh_start(1))))
     commits.committed(5)
     commits.committed(5)
     with pytest.raises(AssertionError):
@@ -68,7 +70,7 @@ def test_a_mark_never_goes_back() -> None:
 
 
 def test_a_mark_that_is_committed_already_is_paid_in_the_same_turn() -> None:
-    commits = Commits(0)
+    commits = Commits(0, Agenda(Log(fresh_start(1))))
     commits.committed(9)
     confirms, outbox = waiter(commits)
     confirms.published(7)

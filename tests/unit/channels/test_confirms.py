@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from amqpd.channels.commits import Commits
 from amqpd.channels.confirms import Confirms
+from amqpd.queues.agenda import Agenda
+from amqpd.store.log import Log, fresh_start
 from amqpd.wire.outbox import Outbox
 
 ACK, NACK = 0x50, 0x78
@@ -14,20 +16,27 @@ ACK, NACK = 0x50, 0x78
 
 class Publisher:
     def __init__(self) -> None:
-        self.commits = Commits(0)
+        self.commits = Commits(0, Agenda(Log(fresh_start(1))))
         self.outbox = Outbox(1, [])
         self.confirms = Confirms(self.outbox, 7, self.commits)
         # Of each sequence: the newest mark among it and all before it, and whether it was refused.
         self.owed: list[tuple[int, bool]] = []
         self.answered: list[bool] = []
+        self.returned: list[int] = []
         self.open_mark = 1
         self.newest_mark = 0
 
-    def publish(self, mark: int, is_refused: bool = False) -> None:
+    def publish(self, mark: int, is_refused: bool = False, is_returned: bool = False) -> None:
         self.newest_mark = max(self.newest_mark, mark)
         self.owed.append((self.newest_mark, is_refused))
         if is_refused:
             self.confirms.refused()
+        elif is_returned:
+            self.returned.append(len(self.owed))
+            self.confirms.returning()
+            self.read()
+            self.check_all_payable_is_paid(len(self.owed) - 1)
+            self.confirms.published(mark)
         else:
             self.confirms.published(mark)
 
@@ -43,6 +52,7 @@ class Publisher:
             answers.append((kind, tag, is_multiple))
             first = len(self.answered) + 1
             assert tag == first if not is_multiple else tag > first
+            assert not is_multiple or not any(first <= each <= tag for each in self.returned)
             for sequence in range(first, tag + 1):
                 mark, is_refused = self.owed[sequence - 1]
                 assert mark <= self.commits.mark
@@ -50,12 +60,15 @@ class Publisher:
                 self.answered.append(is_refused)
         return answers
 
-    def check_all_payable_is_paid(self) -> None:
-        assert len(self.answered) == len([mark for mark, _ in self.owed if mark <= self.commits.mark])
+    def check_all_payable_is_paid(self, count: int | None = None) -> None:
+        """Of the first `count` publishes."""
+        owed = self.owed[:count]
+        assert len(self.answered) == len([mark for mark, _ in owed if mark <= self.commits.mark])
 
 
 STEPS = st.lists(
-    st.sampled_from(["transient", "logged", "logged", "refused", "seal", "turn", "commit", "lag"]), max_size=80
+    st.sampled_from(["transient", "logged", "logged", "refused", "returned", "seal", "turn", "commit", "lag"]),
+    max_size=80,
 )
 
 
@@ -69,6 +82,8 @@ def test_every_sequence_is_answered_once_in_order_and_when_due(steps: list[str])
             publisher.publish(publisher.open_mark)
         elif step == "refused":
             publisher.publish(0, is_refused=True)
+        elif step == "returned":
+            publisher.publish(0, is_returned=True)
         elif step == "seal":
             publisher.open_mark += 1
         elif step == "turn":
@@ -123,6 +138,31 @@ def test_a_refusal_is_a_nack_of_its_own_between_acks() -> None:
         publisher.publish(0, is_refused)
     publisher.commits.pay_fresh()
     assert publisher.read() == [(ACK, 2, True), (NACK, 3, False), (ACK, 4, False), (NACK, 5, False), (NACK, 6, False)]
+
+
+def test_a_returned_publish_has_an_ack_of_its_own_and_what_may_be_paid_before_it_is() -> None:
+    publisher = Publisher()
+    publisher.publish(0)
+    publisher.publish(0)
+    publisher.confirms.returning()
+    assert publisher.read() == [(ACK, 2, True)]
+    publisher.publish(0)
+    publisher.publish(0)
+    publisher.commits.pay_fresh()
+    assert publisher.read() == [(ACK, 3, False), (ACK, 4, False)]
+
+
+def test_a_returned_publish_that_waits_behind_the_disk_is_not_merged_with_what_it_waits_for() -> None:
+    publisher = Publisher()
+    publisher.publish(1)
+    publisher.publish(1)
+    publisher.publish(0, is_returned=True)
+    publisher.publish(1)
+    publisher.publish(1)
+    publisher.commits.pay_fresh()
+    assert publisher.read() == []
+    publisher.commits.committed(1)
+    assert publisher.read() == [(ACK, 2, True), (ACK, 3, False), (ACK, 5, True)]
 
 
 def test_a_closed_channel_is_told_nothing_more() -> None:

@@ -66,6 +66,31 @@ def test_consumers_of_a_channel_and_of_a_queue_are_limited() -> None:
     assert "consumers per channel" in refusal_of_connection(client, new_method(B.Consume, queue="q", consumer_tag="3"))
 
 
+def test_consumers_of_all_channels_of_a_connection_are_limited_together() -> None:
+    client = BrokerHarness(dataclasses.replace(DEFAULTS, consumers_per_connection_max=3)).connect()
+    client.declare("q")
+    client.declare("goes")
+    for channel in (2, 3):
+        client.call(channel, new_method(commands.Channel.Open))
+    ends = [
+        lambda: client.call(1, new_method(B.Cancel, consumer_tag="1")),
+        lambda: client.call(2, new_method(commands.Queue.Delete, queue="goes")),
+        lambda: client.call(2, new_method(commands.Channel.Close)),
+    ]
+    consume(client, "1")
+    client.call(2, new_method(B.Consume, queue="goes", consumer_tag="2"))
+    client.call(2, new_method(B.Consume, queue="q", consumer_tag="3"))
+    for number, end in enumerate(ends):
+        end()
+        client.call(3, new_method(B.Consume, queue="q", consumer_tag=f"more-{number}"))
+    session = client.connection.session
+    assert session is not None
+    assert session.consumer_count == 3
+    refused = refusal_of_connection(client, new_method(B.Consume, queue="q", consumer_tag="4"))
+    assert "consumers per connection" in refused
+    assert session.consumer_count == 0
+
+
 def test_consume_ok_comes_before_the_first_delivery(client: Client) -> None:
     client.declare("q")
     client.publish("q", b"x")

@@ -199,3 +199,29 @@ def test_the_name_that_replies_are_asked_for_by_is_always_there(client: Client, 
     assert client.received == []
     answer = client.declare(name, passive=passive)
     assert (answer.queue, answer.message_count, answer.consumer_count) == (name, 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["queue", "exchange"])
+def test_a_passive_declare_needs_no_permission_unless_it_is_set_to(kind: str) -> None:
+    passive = (
+        new_method(Q.Declare, queue="q", passive=True)
+        if kind == "queue"
+        else new_method(commands.Exchange.Declare, exchange="q", passive=True)
+    )
+    for needed, patterns, is_allowed in (
+        ("none", ("", "", ""), True),
+        ("any", ("", "", ""), False),
+        ("any", ("^q", "", ""), True),
+        ("any", ("", "^q", ""), True),
+        ("any", ("", "", "^q"), True),
+    ):
+        broker = BrokerHarness(dataclasses.replace(DEFAULTS, passive_declare_permissions=needed))
+        client = broker.connect()
+        client.declare("q")
+        client.call(1, new_method(commands.Exchange.Declare, exchange="q", exchange_type="direct"))
+        broker.broker.access.set_permissions("guest", "/", *patterns)
+        answer = client.call(1, passive)
+        if is_allowed:
+            assert answer.name.endswith("DeclareOk")
+        else:
+            assert answer.reply_text == f"ACCESS_REFUSED - access to {kind} 'q' in vhost '/' refused for user 'guest'"

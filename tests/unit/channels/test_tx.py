@@ -7,7 +7,8 @@ import pytest
 from amqpd.base.errors import PreconditionFailed
 from amqpd.base.limits import DEFAULTS, Limits
 from amqpd.channels.publishing import Inspected
-from amqpd.channels.tx import ACK, REQUEUE, HeldPublish, HeldSettle, Transaction
+from amqpd.channels.settling import ACK, REQUEUE
+from amqpd.channels.tx import HeldPublish, HeldSettle, Transaction
 from tests.fakes.core import HEADER, new_entry
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from typer.testing import CliRunner, Result
 from amqpd.cli.log import queue_ids_of
 from amqpd.cli.main import app
 from amqpd.runtime.files import DataDirectory
+from amqpd.runtime.lost import line_of
+from amqpd.store.lost import Lost, loss_of_unknown
 from amqpd.store.topology import QueueRow, Topology
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden/data-1"
@@ -114,6 +117,17 @@ def test_directory_in_use_is_read_beside_the_broker_and_says_so(data: Path) -> N
     assert "a broker is at work here" in result.output
 
 
+@pytest.mark.parametrize("command", ["verify", "stat"])
+@pytest.mark.parametrize("name", ["reserve", "reserve.tmp"])
+def test_room_that_is_kept_for_settles_is_none_of_the_log(data: Path, command: str, name: str) -> None:
+    before = run(command, data)
+    (data / name).write_bytes(bytes(5000))
+    after = run(command, data)
+    assert (after.exit_code, after.output) == (before.exit_code, before.output)
+    DataDirectory(data, 5000).load()
+    assert (data / name).exists() is (name == "reserve")
+
+
 def test_nothing_is_changed(data: Path) -> None:
     (data / "clean-stop").unlink()
     flip(data / SEGMENT, (data / SEGMENT).read_bytes().index(b"order", 430))
@@ -163,3 +177,30 @@ def test_queue_is_named_by_name_in_any_vhost_or_else_by_number() -> None:
     assert list(queue_ids_of("8", None)) == [8]
     assert not queue_ids_of("", topology)
     assert not queue_ids_of("other", topology)
+
+
+def test_what_was_given_up_is_listed_and_nothing_if_nothing_was(data: Path) -> None:
+    assert (run("lost", data).exit_code, run("lost", data).output) == (0, "")
+    lost = Lost(3, 7, 2, 96, 250)
+    lost.vhost, lost.queue = "/", "all"
+    (data / "lost.jsonl").write_bytes(line_of(lost) + line_of(loss_of_unknown("segments 5 to 5 are gone")) + b"{")
+    result = run("lost", data)
+    assert result.exit_code == 0
+    assert "1970-01-01T00:00:00+00:00  queue 'all' in vhost '/'  id 7  segment 2 byte 96  250 bytes\n" in result.output
+    assert "1970-01-01T00:00:00+00:00  segments 5 to 5 are gone\n" in result.output
+    assert "1 line of lost.jsonl can't be read" in result.output
+    first = json.loads(run("lost", data, "--json").output.splitlines()[0])
+    assert (first["queue"], first["message_id"]) == ("all", 7)
+
+
+def test_a_topology_that_is_older_than_the_log_is_a_problem(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(GOLDEN.parent / "data-2-3", data)
+    assert run("verify", data).exit_code == 0
+    connection = sqlite3.connect(data / "topology.sqlite", isolation_level=None)
+    connection.execute("UPDATE counters SET value = 1 WHERE name = 'version'")
+    connection.execute("PRAGMA wal_checkpoint")
+    connection.close()
+    result = run("verify", data)
+    assert result.exit_code == 1
+    assert "the broker would refuse to start: it is an older copy than the log needs" in result.output

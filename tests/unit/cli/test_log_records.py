@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.cli.log_records import Dump, preview, text, when
 from amqpd.store.inspect import Chain
-from amqpd.store.segment import UnknownFormat
 from tests.fakes.faulty_disk import FaultyDisk
 from tests.fakes.store_model import LOG_ID, StoreModel
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pamqp import commands
 
-from amqpd.connections.handshake import CLOSING, OPEN, REFUSED, TUNE_SENT
+from amqpd.base.notice import INFO, WARNING
+from amqpd.connections.handshake import CLOSED, CLOSING, OPEN, REFUSED, START_SENT, TUNE_SENT
 from amqpd.connections.login import has_capability
 from amqpd.wire.field_table import EMPTY_TABLE, encode_table
 from amqpd.wire.methods import new_method
@@ -110,3 +111,70 @@ def test_a_capability_is_a_true_boolean_in_the_table_of_that_name() -> None:
     assert not has_capability(encode_table({"capabilities": encode_table({"a": 1})}), "a")
     assert not has_capability(encode_table({"capabilities": "a"}), "a")
     assert not has_capability(EMPTY_TABLE, "a")
+
+
+def wrong(broker: BrokerHarness, count: int) -> None:
+    for _ in range(count):
+        start(broker, "PLAIN", b"\0guest\0no", authentication_failure_close=True)
+
+
+def test_after_many_wrong_logins_the_next_one_waits_and_so_does_what_comes_behind_it(broker: BrokerHarness) -> None:
+    wrong(broker, 8)
+    client = start(broker, "PLAIN", b"\0guest\0guest")
+    client.send(0, new_method(C.TuneOk, heartbeat=0))
+    client.send(0, new_method(C.Open, virtual_host="/"))
+    assert (client.connection.state, client.received) == (START_SENT, [])
+    assert client.connection.is_held_back
+    broker.advance(30_000)
+    assert client.connection.state == OPEN
+    assert [each.method.name for each in client.received] == ["Connection.Tune", "Connection.OpenOk"]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_wrong_login_that_had_to_wait_is_refused_like_any_other(broker: BrokerHarness, is_told: bool) -> None:
+    wrong(broker, 8)
+    client = start(broker, "PLAIN", b"\0guest\0no", authentication_failure_close=is_told)
+    assert client.received == []
+    broker.advance(2_500)
+    assert client.connection.state == (CLOSING if is_told else CLOSED)
+    assert len(client.received) == (1 if is_told else 0)
+
+
+def test_guesses_are_a_few_per_second_however_many_connections_there_are(broker: BrokerHarness) -> None:
+    wrong(broker, 300)
+    broker.broker.agenda.notices.clear()
+    broker.advance(10_000)
+    looked_at = [line for line in broker.broker.agenda.lines if "invalid credentials" in line]
+    refused = [line for line in broker.broker.agenda.lines if "not looked at" in line]
+    assert 20 <= len(looked_at) <= 45
+    assert refused
+
+
+def test_a_client_that_leaves_while_its_login_waits_is_forgotten(broker: BrokerHarness) -> None:
+    wrong(broker, 8)
+    client = start(broker, "PLAIN", b"\0guest\0guest")
+    client.lose()
+    broker.advance(10_000)
+    assert client.connection.state == CLOSED
+
+
+def test_a_refused_login_is_a_warning_with_address_user_and_why(broker: BrokerHarness) -> None:
+    start(broker, "PLAIN", b"\0guest\0no", authentication_failure_close=True)
+    assert [(each.level, each.text) for each in broker.broker.agenda.notices] == [
+        (WARNING, "login from 127.0.0.1:50000 'worker 7' refused: user 'guest' - invalid credentials")
+    ]
+
+
+def test_one_line_tells_who_has_come_and_one_how_each_has_gone(broker: BrokerHarness) -> None:
+    clients = [open_vhost(broker, "/") for _ in range(3)]
+    clients[0].send(0, new_method(C.Close, reply_code=200, reply_text="", class_id=0, method_id=0))
+    clients[1].lose()
+    clients[2].connection.give_up("missed heartbeats")
+    who = "127.0.0.1:50000 'worker 7' user 'guest'"
+    said = [(each.level, each.text) for each in broker.broker.agenda.notices]
+    assert said == [
+        *[(INFO, f"{who} is connected to vhost '/'")] * 3,
+        (INFO, f"{who} has closed its connection"),
+        (WARNING, f"{who}: client unexpectedly closed TCP connection"),
+        (WARNING, f"{who} is dropped: missed heartbeats"),
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 
 import pytest
@@ -9,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amqpd.base.message import Message
-from amqpd.queues.agenda import Agenda
-from amqpd.queues.backlog import RETRIES_MAX
+from amqpd.queues.agenda import TURN_BUDGET, Agenda
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.queues.entry import Entry
 from amqpd.queues.moves import move_leaving
@@ -72,9 +73,21 @@ class Bench:
     def fill(self, read: PageRead) -> None:
         read.pieces = PageReader(self.disk).read(read.pages)
 
+    def fail(self, read: PageRead, error: int = errno.EMFILE) -> None:
+        """Nothing of it could be read."""
+        read.pieces = [None for _ in read.pages]
+        read.error = OSError(error, os.strerror(error))
+        read.backlog.arrived(read)
+
+    def wait(self, ms: int) -> None:
+        self.agenda.monotonic_ms += ms
+        self.agenda.wheel.advance(self.agenda.monotonic_ms)
+
     def serve(self, which: int = 0) -> bool:
-        """One of the reads that are wanted; False if there is none."""
+        """One of the reads that are wanted, or will be wanted again; False if there is none."""
         reads = self.agenda.reads
+        if not reads:
+            self.wait(5010)
         if not reads:
             return False
         read = reads.pop(which % len(reads))
@@ -94,7 +107,10 @@ class Bench:
         return entry
 
     def live(self) -> tuple[int, int, int]:
-        """Counts and bytes of all segments, and bytes of the log."""
+        """Counts and bytes of all segments, and bytes of the log, once nothing is at work any more."""
+        while self.agenda.works.count > 0:
+            self.agenda.budget = TURN_BUDGET
+            self.agenda.works.go_on()
         segments = self.log.segments
         return (
             sum(int(each.live_count) for each in segments),
@@ -184,11 +200,7 @@ def test_whatever_happens_nothing_is_lost_and_the_order_is_kept(
             bench.serve(number)
         elif what == "fail" and bench.agenda.reads:
             read = bench.agenda.reads.pop(number % len(bench.agenda.reads))
-            if read.tries < RETRIES_MAX:
-                read.pieces = [None for _ in read.pages]
-                read.backlog.arrived(read)
-            else:
-                bench.agenda.reads.append(read)
+            bench.fail(read)
         elif what == "withdraw" and resident_count(queue):
             entries = queue.ready.entries()
             entry = entries[number % len(entries)]
@@ -210,7 +222,7 @@ def test_whatever_happens_nothing_is_lost_and_the_order_is_kept(
     for entry in out:
         queue.settle(entry)
     assert bench.live() == (0, 0, 0)
-    assert bench.agenda.lines == []
+    assert bench.agenda.lost == []
 
 
 @settings(max_examples=settings().max_examples // 20, deadline=None)
@@ -426,46 +438,40 @@ def test_nobody_waits_for_a_read_of_a_queue_that_was_emptied(end: str) -> None:
         assert [id_of(bench.pop()) for _ in ids] == ids
 
 
-def test_a_read_that_fails_is_tried_again() -> None:
+def test_what_can_not_be_read_is_asked_for_again_later_and_later_and_never_given_up() -> None:
     bench = Bench()
     make_deep(bench)
     read = first_read(bench)
     expected = ids_of(bench.queue)
-    for _ in range(RETRIES_MAX - 1):
+    waits = []
+    for _ in range(12):
         bench.agenda.reads.remove(read)
-        read.pieces = [None for _ in read.pages]
-        read.backlog.arrived(read)
-        assert read in bench.agenda.reads
+        bench.fail(read)
+        waited = 0
+        while read not in bench.agenda.reads:
+            bench.wait(10)
+            waited += 10
+        waits.append(waited)
+    assert waits[:8] == [50, 100, 200, 400, 800, 1600, 3200, 5000]
+    assert set(waits[8:]) == {5000}
+    assert ids_of(bench.queue) == expected
+    assert bench.live()[0] == len(expected)
+    assert bench.agenda.lost == []
     assert [id_of(bench.pop()) for _ in expected] == expected
-    assert bench.agenda.lines == []
 
 
-def test_what_can_not_be_read_is_given_up_with_a_notice_and_the_rest_goes_on() -> None:
-    bench = Bench()
+def test_other_queues_go_on_while_one_can_not_read() -> None:
+    bench = Bench(queue_count=2)
     make_deep(bench)
-    read = first_read(bench)
-    expected = ids_of(bench.queue)
-    lost = sum(int(page.count) for page in read.pages)
-    while read in bench.agenda.reads:
-        bench.agenda.reads.remove(read)
-        read.pieces = [None for _ in read.pages]
-        read.backlog.arrived(read)
-    assert bench.queue.ready.count == len(expected) - lost
-    assert bench.live()[0] == len(expected) - lost
-    segment_number = read.pages[0].segment.number
-    assert len(bench.agenda.lines) == lost
-    assert bench.agenda.lines[0] == (
-        f"queue 'q1' in vhost '/' has lost a message: segment {segment_number} is damaged at byte "
-        f"{read.pages[0].offset(0)}"
-    )
-    left = [bench.pop() for _ in expected[lost:]]
-    assert [id_of(entry) for entry in left] == expected[lost:]
-    for entry in left:
-        bench.queue.settle(entry)
-    assert bench.live() == (0, 0, 0)
+    first, second = bench.queues
+    while not first.is_waiting:
+        assert first.get(True) is not None
+    bench.fail(bench.agenda.reads.pop(0))
+    count = int(second.ready.count)
+    assert len([bench.pop(second) for _ in range(count)]) == count
 
 
-def test_of_a_chunk_in_two_segments_each_loss_counts_once_however_often_it_is_read() -> None:
+def test_a_chunk_of_which_a_part_can_not_be_read_waits_whole_and_its_losses_count_once() -> None:
     bench = Bench(segment_bytes=20_000)
     make_deep(bench)
     while len(first_read(bench).pages) == 1:
@@ -473,17 +479,54 @@ def test_of_a_chunk_in_two_segments_each_loss_counts_once_however_often_it_is_re
     read = bench.agenda.reads[0]
     count = int(bench.queue.ready.count)
     lost = int(read.pages[0].count)
-    for tries in range(RETRIES_MAX):
+    for tries in range(4):
         bench.fill(read)
         # The first can be read and is rubbish; the second can't until the last try.
         read.pieces[0] = []
-        if tries < RETRIES_MAX - 1:
+        if tries < 3:
             read.pieces[1] = None
         bench.agenda.reads.remove(read)
         read.backlog.arrived(read)
+        if tries < 3:
+            assert bench.agenda.lost == []
+            bench.wait(5010)
     assert bench.queue.ready.count == count - lost
     assert bench.live()[0] == count - lost
-    assert len(bench.agenda.lines) == lost
+    assert len(bench.agenda.lost) == lost
+
+
+@pytest.mark.parametrize("end", ["purge", "delete"])
+def test_a_queue_that_is_emptied_asks_no_more_for_what_could_not_be_read(end: str) -> None:
+    bench = Bench()
+    make_deep(bench)
+    read = first_read(bench)
+    bench.agenda.reads.clear()
+    bench.fail(read)
+    bench.queue.purge() if end == "purge" else bench.queue.delete()
+    bench.wait(5010)
+    assert bench.agenda.reads == []
+    assert bench.agenda.wheel.count == 0
+    assert bench.queue.losses is not None
+    assert bench.queue.losses.failing_count == 0
+
+
+def test_what_was_read_and_is_damaged_is_given_up_and_the_rest_goes_on() -> None:
+    bench = Bench()
+    make_deep(bench)
+    read = first_read(bench)
+    expected = ids_of(bench.queue)
+    lost = sum(int(page.count) for page in read.pages)
+    bench.agenda.reads.remove(read)
+    read.pieces = [[] for _ in read.pages]
+    read.backlog.arrived(read)
+    assert bench.queue.ready.count == len(expected) - lost
+    assert bench.live()[0] == len(expected) - lost
+    assert [int(each.message_id) for each in bench.agenda.lost] == expected[:lost]
+    left = [bench.pop() for _ in expected[lost:]]
+    assert [id_of(entry) for entry in left] == expected[lost:]
+    for entry in left:
+        bench.queue.settle(entry)
+    assert bench.live() == (0, 0, 0)
 
 
 def test_a_queue_that_loses_the_last_of_it_is_empty() -> None:
@@ -495,8 +538,7 @@ def test_a_queue_that_loses_the_last_of_it_is_empty() -> None:
         if not bench.agenda.reads:
             break
         read = bench.agenda.reads.pop()
-        read.tries = RETRIES_MAX
-        read.pieces = [None for _ in read.pages]
+        read.pieces = [[] for _ in read.pages]
         read.backlog.arrived(read)
     assert (bench.queue.ready.count, bench.queue.is_waiting, bench.live()) == (0, False, (0, 0, 0))
     ids = bench.publish(3)
@@ -544,7 +586,7 @@ def test_a_chunk_that_has_just_moved_is_read_when_the_disk_has_it() -> None:
     assert [id_of(bench.pop()) for _ in expected] == expected
 
 
-def test_what_can_not_be_read_is_not_moved_for_ever() -> None:
+def test_what_is_damaged_is_not_moved_for_ever() -> None:
     bench = Bench(segment_bytes=100_000)
     ids = make_deep(bench)
     leaving = bench.queue.ready.pages()[0].segment
@@ -560,7 +602,7 @@ def test_what_can_not_be_read_is_not_moved_for_ever() -> None:
     else:
         raise AssertionError("it is read again and again")
     assert (leaving.live_count, leaving.live_bytes) == (0, 0)
-    lost = len(bench.agenda.lines)
+    lost = len(bench.agenda.lost)
     assert 0 < lost < 4000
     assert bench.queue.ready.count == len(ids) - lost
     assert len([id_of(bench.pop()) for _ in range(len(ids) - lost)]) == len(ids) - lost

@@ -124,3 +124,93 @@ def test_shared_credit_is_unlimited_and_flowing_at_first() -> None:
     shared = SharedCredit()
     assert shared.remaining > 1 << 50
     assert shared.is_flowing
+
+
+def all_of(consumers: Consumers, count: int) -> str:
+    return "".join(take(consumers) or "-" for _ in range(count))
+
+
+def test_who_hangs_is_passed_over_until_it_settles_something() -> None:
+    consumers, made = consumers_with(9, 9, 9)
+    consumers.lapsed(made[1])
+    assert sorted(all_of(consumers, 4)) == ["0", "0", "2", "2"]
+    consumers.settled(made[1])
+    assert sorted(all_of(consumers, 3)) == ["0", "1", "2"]
+
+
+def test_who_hangs_gets_nothing_though_everybody_else_is_busy() -> None:
+    consumers, made = consumers_with(9, 0)
+    consumers.lapsed(made[0])
+    assert all_of(consumers, 1) == "-"
+    # The other one goes: then it is better than nobody.
+    consumers.remove(made[1])
+    assert all_of(consumers, 2) == "00"
+
+
+def test_who_hangs_comes_after_those_of_lower_priority() -> None:
+    consumers = Consumers()
+    high, low = new_consumer(QUEUE, "h", 9), new_consumer(QUEUE, "l", 9)
+    high.priority = 5
+    consumers.add(low)
+    consumers.add(high)
+    assert all_of(consumers, 2) == "hh"
+    consumers.lapsed(high)
+    assert all_of(consumers, 2) == "ll"
+    # If all hang they take turns, whatever their priorities.
+    consumers.lapsed(low)
+    assert sorted(all_of(consumers, 4)) == ["h", "h", "l", "l"]
+    consumers.settled(low)
+    assert all_of(consumers, 2) == "ll"
+    consumers.settled(high)
+    assert all_of(consumers, 2) == "hh"
+
+
+def test_a_single_active_consumer_that_hangs_is_relieved_by_the_next_one_for_good() -> None:
+    consumers = Consumers(True)
+    made = [new_consumer(QUEUE, str(at), 9) for at in range(3)]
+    for each in made:
+        consumers.add(each)
+    consumers.lapsed(made[0])
+    assert all_of(consumers, 2) == "11"
+    consumers.settled(made[0])
+    assert all_of(consumers, 1) == "1"
+    consumers.lapsed(made[1])
+    assert all_of(consumers, 1) == "0"
+
+
+def test_if_all_hang_the_next_in_line_is_active_and_whoever_settles_first_stays_so() -> None:
+    consumers = Consumers(True)
+    made = [new_consumer(QUEUE, str(at), 9) for at in range(2)]
+    for each in made:
+        consumers.add(each)
+    consumers.lapsed(made[0])
+    consumers.lapsed(made[1])
+    assert all_of(consumers, 1) == "0"
+    consumers.lapsed(made[0])
+    assert all_of(consumers, 1) == "1"
+    consumers.settled(made[0])
+    assert all_of(consumers, 2) == "00"
+    consumers.lapsed(made[0])
+    made.append(new_consumer(QUEUE, "2", 9))
+    consumers.add(made[2])
+    assert all_of(consumers, 2) == "22"
+
+
+@given(st.lists(st.tuples(st.sampled_from("alrs"), st.integers(0, 7)), max_size=40), st.booleans())
+def test_somebody_who_does_not_hang_is_always_preferred(steps: list[tuple[str, int]], single_active: bool) -> None:
+    consumers = Consumers(single_active)
+    there: list[Consumer] = []
+    for number, (what, index) in enumerate(steps):
+        if what == "a":
+            there.append(new_consumer(QUEUE, str(number)))
+            there[-1].priority = index % 2
+            consumers.add(there[-1])
+        elif there and what == "l":
+            consumers.lapsed(there[index % len(there)])
+        elif there and what == "r":
+            consumers.remove(there.pop(index % len(there)))
+        elif there and there[index % len(there)].is_hung:
+            consumers.settled(there[index % len(there)])
+        found = consumers.next()
+        assert (found is None) == (not there)
+        assert found is None or not found.is_hung or all(each.is_hung for each in there)

@@ -28,7 +28,7 @@ def test_ready_bytes_follow_every_way_in_and_out() -> None:
     assert (ready.count, ready.ready_bytes) == (3, 70)
     assert ready.pop_surplus() is first
     assert ready.entries() == [entries[1], entries[3]]
-    ready.clear()
+    ready.dismantle()
     assert (ready.count, ready.ready_bytes) == (0, 0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amqpd.queues.moves import move_leaving
+from amqpd.queues.moves import Moving, move_leaving
 from amqpd.queues.queue import Queue
 from tests.fakes.core import logged, new_agenda, new_message, new_queue
 
@@ -41,3 +41,33 @@ def test_no_more_is_copied_in_a_turn_than_there_is_room_for() -> None:
     position = log.position_gathered
     assert not move_leaving(queue, position + 1)
     assert 100 < log.position_gathered - position < 200
+
+
+def test_one_call_looks_at_no_more_than_it_is_told_and_the_next_goes_on_there() -> None:
+    queue = filled(10)
+    log = queue.agenda.log
+    for segment in log.segments:
+        segment.is_leaving = True
+    moving = Moving(queue)
+    position = log.position_gathered
+    grown = []
+    while not moving.go_on(1 << 40, 3):
+        grown.append(log.position_gathered - position)
+        position = log.position_gathered
+        if len(grown) == 1:
+            # One that is taken meanwhile is moved by who knows of unacked ones.
+            assert queue.get(False) is not None
+    assert len(grown) >= 3
+    assert all(300 < each < 600 for each in grown[:2])
+
+
+def test_a_queue_that_goes_is_moved_no_further() -> None:
+    queue = filled(10)
+    for segment in queue.agenda.log.segments:
+        segment.is_leaving = True
+    moving = Moving(queue)
+    assert not moving.go_on(1 << 40, 3)
+    queue.delete()
+    position = queue.agenda.log.position_gathered
+    assert moving.go_on(1 << 40, 100)
+    assert queue.agenda.log.position_gathered == position

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+from amqpd.queues.agenda import TURN_BUDGET
 from amqpd.queues.arguments import QueueOptions, read_options
 from amqpd.queues.new_options import apply_options
 from amqpd.queues.queue import Queue
@@ -72,3 +75,75 @@ def test_a_window_comes_changes_and_goes() -> None:
     apply_options(queue, options())
     assert queue.dedup is None
     assert window.is_closed
+
+
+def many(count: int) -> Queue:
+    queue = new_queue()
+    for message_id in range(1, count + 1):
+        queue.publish(new_message(message_id))
+    return queue
+
+
+def next_turn(queue: Queue) -> None:
+    agenda = queue.agenda
+    agenda.budget = TURN_BUDGET
+    agenda.wheel.advance(agenda.monotonic_ms, TURN_BUDGET)
+
+
+def test_a_new_limit_drops_very_many_in_several_turns() -> None:
+    queue = many(3 * TURN_BUDGET)
+    apply_options(queue, options(max_length=10))
+    left = [3 * TURN_BUDGET, int(queue.ready.count)]
+    while queue.agenda.wheel.is_behind:
+        # Publishes go on, and keep nobody waiting either.
+        queue.publish(new_message(10_000 + len(left)))
+        next_turn(queue)
+        left.append(int(queue.ready.count))
+    assert len(left) >= 4
+    assert all(before - after <= TURN_BUDGET + 100 for before, after in pairwise(left))
+    assert left[-1] == 10
+    assert queue.agenda.wheel.count == 0
+
+
+def test_a_new_ttl_reaches_very_many_in_several_turns() -> None:
+    queue = many(2 * TURN_BUDGET + 500)
+    agenda = queue.agenda
+    agenda.monotonic_ms = 1_000
+    apply_options(queue, options(message_ttl=60_000))
+    assert sum(entry.due_ms != 0 for entry in queue.ready.entries()) == TURN_BUDGET
+    # One that has its turn still to come leaves and comes back: it is retimed then.
+    taken = queue.get(False)
+    assert taken is not None
+    assert taken.due_ms == 0
+    queue.requeue(taken)
+    assert taken.due_ms == 61_000
+    while agenda.wheel.is_behind:
+        next_turn(queue)
+    assert queue.retiming is None
+    assert {int(entry.due_ms) for entry in queue.ready.entries()} == {61_000}
+    # One timer for all of them.
+    assert agenda.wheel.count <= 2
+    agenda.monotonic_ms = 61_000
+    for _ in range(10):
+        next_turn(queue)
+    assert queue.ready.count == 0
+
+
+def test_a_ttl_that_changes_while_the_last_one_is_on_its_way_is_the_one_that_counts() -> None:
+    queue = many(TURN_BUDGET + 10)
+    agenda = queue.agenda
+    for ttl_ms in (60_000, 5_000, 90_000):
+        apply_options(queue, options(message_ttl=ttl_ms))
+    while agenda.wheel.is_behind:
+        next_turn(queue)
+    assert {int(entry.due_ms) for entry in queue.ready.entries()} == {90_000}
+
+
+def test_a_queue_that_goes_while_it_gets_a_new_ttl_leaves_nothing_to_do() -> None:
+    queue = many(TURN_BUDGET + 10)
+    apply_options(queue, options(message_ttl=60_000))
+    assert queue.agenda.wheel.is_behind
+    queue.delete()
+    next_turn(queue)
+    assert not queue.agenda.wheel.is_behind
+    assert queue.agenda.wheel.count == 0

@@ -59,5 +59,5 @@ def test_surplus_leaves_from_the_lowest_level() -> None:
 def test_clear_leaves_nothing() -> None:
     ready = PriorityReady(2)
     ready.append(entry(1, 2))
-    ready.clear()
+    ready.dismantle()
     assert (ready.count, ready.entries(), ready.oldest()) == (0, [], None)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from amqpd.queues.entry import Entry
 from amqpd.queues.ready import COMPACT_COUNT, Ready
 from tests.fakes.core import new_entry, new_queue
+from tests.fakes.effort import effort_of, only_interpreted
 
 QUEUE = new_queue()
 # What to do, and how often or which one.
@@ -44,7 +45,7 @@ def test_whatever_comes_and_comes_back_leaves_in_order_of_its_id(steps: list[tup
         elif what == "forget" and out:
             del out[number % len(out)]
         elif what == "clear" and number == 0:
-            ready.clear()
+            ready.dismantle()
             model.clear()
         assert ready.count == len(model)
         assert ids(ready.entries()) == model
@@ -94,3 +95,51 @@ def test_arrivals_are_found_by_id_and_listed_in_pages(
     for message_id in range(42):
         assert ready.find(message_id) is entries.get(message_id)
     assert ids(ready.page(offset, count)) == list(entries)[offset : offset + count]
+
+
+@only_interpreted
+def test_what_two_consumers_held_in_turns_comes_back_without_moving_what_came_back_before() -> None:
+    ready = Ready()
+    for message_id in range(1000):
+        ready.append(new_entry(message_id, QUEUE))
+    out = [ready.pop() for _ in range(1000)]
+
+    def deed() -> None:
+        for entry in [*out[::2], *out[1::2]]:
+            ready.put_back(entry)
+
+    assert effort_of(deed).inserts == 0
+    assert ids([ready.pop() for _ in range(1000)]) == list(range(1000))
+
+
+@given(STEPS, st.sets(st.integers(1, 300)))
+def test_what_leaves_from_the_middle_is_skipped_wherever_it_stands(
+    steps: list[tuple[str, int]], leaving: set[int]
+) -> None:
+    ready = Ready()
+    model: list[int] = []
+    out: list[Entry] = []
+    next_id = 1
+    for what, number in steps:
+        if what == "append":
+            for _ in range(number):
+                ready.append(new_entry(next_id, QUEUE))
+                model.append(next_id)
+                next_id += 1
+        elif what == "pop" and model:
+            out.append(ready.pop())
+            model.pop(0)
+        elif what == "put_back" and out:
+            entry = out.pop(number % len(out))
+            ready.put_back(entry)
+            model = sorted([*model, entry.message.message_id])
+        for entry in ready.entries():
+            if entry.message.message_id in leaving:
+                ready.discard(entry)
+                model.remove(entry.message.message_id)
+                # Whoever is done with it may take its message away.
+                entry.message = new_entry(0, QUEUE).message
+        assert ready.count == len(model)
+        oldest = ready.oldest()
+        assert (oldest.message.message_id if oldest is not None else 0) == (model[0] if model else 0)
+    assert ids([ready.pop() for _ in range(len(model))]) == model

@@ -5,7 +5,7 @@ from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.entry import Entry
 from amqpd.queues.new_options import apply_options
 from amqpd.queues.queue import Queue
-from amqpd.queues.retime import arrivals, arrived_ms
+from amqpd.queues.retime import Arrivals, arrived_ms
 from amqpd.store.log import Log, fresh_start
 from amqpd.wire.field_table import EMPTY_TABLE
 from tests.fakes.core import new_entry, new_message
@@ -62,8 +62,9 @@ def test_a_message_came_when_it_was_logged_and_else_now() -> None:
 
 def test_a_deadline_tells_when_a_message_came_and_what_came_before_is_no_younger() -> None:
     entries = [timed(1, 0), timed(2, 2_500), timed(3, 0, WALL_MS - 100), timed(4, 0)]
-    assert arrivals(entries, 1_000, True, 5_000, WALL_MS) == [1_500, 1_500, 4_900, 5_000]
-    assert arrivals(entries, 1_000, False, 5_000, WALL_MS) == [5_000, 1_500, 4_900, 5_000]
+    for in_order, first_ms in ((True, 1_500), (False, 5_000)):
+        arrivals = Arrivals(1_000, in_order, 5_000, WALL_MS)
+        assert [arrivals.came_ms(entry) for entry in reversed(entries)] == [5_000, 4_900, 1_500, first_ms]
 
 
 def test_a_shorter_ttl_counts_from_the_arrival() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from amqpd.base.message import Message
+from amqpd.base.notice import ERROR, WARNING
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.backlog import Backlog
 from amqpd.queues.chunk import Chunk, PageRead
@@ -19,6 +20,7 @@ from amqpd.runtime.log_writer import DiskEvents, LogWriter
 from amqpd.store.batch import Batch
 from amqpd.store.checkpoint import Checkpoint
 from amqpd.store.log import Log, fresh_start
+from amqpd.store.lost import Lost, loss_of_unknown
 from amqpd.store.page import PageWriter
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
@@ -48,6 +50,12 @@ class Reports(DiskEvents):
     def has_room(self) -> None:
         self.all.put(("has_room", None))
 
+    def reserve(self, is_kept: bool) -> None:
+        self.all.put(("reserve", is_kept))
+
+    def no_reserve(self, error: OSError) -> None:
+        self.all.put(("no_reserve", error.errno))
+
     def checkpoint_written(self, checkpoint: Checkpoint) -> None:
         self.all.put(("checkpoint_written", checkpoint.generation))
 
@@ -56,6 +64,9 @@ class Reports(DiskEvents):
 
     def checkpoint_failed(self, checkpoint: Checkpoint) -> None:
         self.all.put(("checkpoint_failed", checkpoint.generation))
+
+    def say(self, level: int, text: str) -> None:
+        self.all.put(("say", (level, text)))
 
 
 class FakeTopology(TopologyStore):
@@ -164,6 +175,55 @@ def test_full_disk_for_the_topology_is_tried_again_too(bench: Bench) -> None:
     bench.writer.stop()
 
 
+def test_batch_that_finds_no_room_gets_what_is_kept_for_settles(bench: Bench) -> None:
+    bench.disk.reserve_bytes = 2 * BATCH_SIZE
+    bench.disk.capacity_bytes = SEGMENT_HEADER_SIZE + 3 * BATCH_SIZE
+    assert bench.disk.make_reserve()
+    bench.submit()
+    assert bench.reports.next() == ("synced", 1)
+    bench.submit()
+    bench.submit()
+    expected = [("full", None), ("reserve", False), ("has_room", None), ("synced", 2), ("synced", 3)]
+    assert [bench.reports.next() for _ in expected] == expected
+    bench.writer.make_reserve()
+    assert bench.reports.next() == ("reserve", False)
+    bench.writer.delete_segments([1])
+    bench.writer.make_reserve()
+    assert bench.reports.next() == ("reserve", True)
+    bench.writer.stop()
+
+
+def test_reserve_that_can_not_be_kept_is_told_and_fails_nothing(bench: Bench) -> None:
+    def refuse() -> bool:
+        raise OSError(errno.EFBIG, "injected")
+
+    bench.disk.make_reserve = refuse  # type: ignore[method-assign]
+    bench.writer.make_reserve()
+    assert bench.reports.next() == ("no_reserve", errno.EFBIG)
+    bench.submit()
+    assert bench.reports.next() == ("synced", 1)
+    bench.writer.stop()
+
+
+def test_topology_that_finds_no_room_gets_what_is_kept_for_settles(bench: Bench) -> None:
+    bench.disk.make_reserve()
+    bench.topology.error = OSError(errno.ENOSPC, "full")
+    bench.submit(CHANGE)
+    expected = [("full", None), ("reserve", False), ("has_room", None), ("synced", 1)]
+    assert [bench.reports.next() for _ in expected] == expected
+    bench.writer.stop()
+
+
+def test_checkpoint_that_finds_no_room_gets_what_is_kept_for_settles(bench: Bench) -> None:
+    bench.disk.capacity_bytes = 4000
+    bench.disk.make_reserve()
+    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, [b"c" * 3500]))
+    assert [bench.reports.next() for _ in range(2)] == [("reserve", False), ("checkpoint_written", 3)]
+    bench.writer.write_checkpoint(Checkpoint(4, 1, 0, 0, [b"c" * 3500]))
+    assert bench.reports.next() == ("checkpoint_failed", 4)
+    bench.writer.stop()
+
+
 def test_any_other_topology_error_is_a_failure(bench: Bench) -> None:
     bench.topology.error = RuntimeError("broken")
     bench.submit(CHANGE)
@@ -259,3 +319,86 @@ def test_failed_checkpoint_fails_the_log_too(bench: Bench) -> None:
     bench.submit()
     bench.writer.stop()
     assert bench.reports.all.empty()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM], ids=lambda code: errno.errorcode[code])
+def test_what_is_lacking_is_waited_for_and_said_and_nothing_ends(bench: Bench, code: int) -> None:
+    bench.disk.error, bench.disk.error_at = code, 0
+    bench.submit()
+    (said, (level, text)) = bench.reports.next()
+    assert (said, level) == ("say", WARNING)
+    assert text.startswith("the log waits, and with it every confirm: ")
+    assert bench.reports.next() == ("say", (WARNING, "the log goes on"))
+    assert bench.reports.next() == ("synced", 1)
+    bench.writer.stop()
+
+
+def test_a_lock_on_the_topology_is_waited_for_and_said_again_and_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "SAY_S", 0.0)
+
+    class Locked(FakeTopology):
+        left = 3
+
+        def apply(self, changes: list[TopologyChange]) -> None:
+            self.left -= 1
+            if self.left >= 0:
+                raise OSError(errno.EBUSY, "somebody else holds a lock on it")
+            super().apply(changes)
+
+    reports = Reports()
+    topology = Locked()
+    writer = LogWriter(bench.disk, topology, 0, reports)
+    writer.submit(Batch(5, 1, 1, 1, SEGMENT_HEADER_SIZE, 0, 1, b"", [CHANGE]))
+    said = [reports.next() for _ in range(5)]
+    assert ["holds a lock" in str(each) for each in said] == [True, True, True, False, False]
+    assert said[-1] == ("synced", 1)
+    assert topology.applied == [CHANGE]
+    writer.stop()
+    bench.writer.stop()
+
+
+def test_a_checkpoint_without_descriptors_is_tried_again_later(bench: Bench) -> None:
+    bench.disk.error, bench.disk.error_at = errno.EMFILE, 0
+    bench.writer.write_checkpoint(Checkpoint(3, 1, 0, 0, [b"c"]))
+    assert bench.reports.next() == ("checkpoint_failed", 3)
+    bench.writer.stop()
+
+
+def test_what_is_given_up_is_listed_and_its_segment_kept_before_the_batch_that_says_so(bench: Bench) -> None:
+    bench.submit()
+    bench.reports.next()
+    bench.writer.note_lost([Lost(1, 7, 1, 96, 10), Lost(1, 8, 1, 196, 10), loss_of_unknown("gone")])
+    bench.submit()
+    assert bench.reports.next() == ("synced", 2)
+    bench.writer.stop()
+    assert bench.disk.effects[-3:] == ["lost", "write 1", "sync 1"]
+    assert list(bench.disk.aside) == ["1.bad"]
+    assert [b"message_id" in line for line in bench.disk.lost] == [True, True, False]
+
+
+def test_a_list_that_can_not_be_kept_ends_nothing_and_is_said(bench: Bench) -> None:
+    bench.disk.error, bench.disk.error_at = errno.EACCES, 0
+    bench.writer.note_lost([Lost(1, 7, 1, 96, 10)])
+    (said, (level, text)) = bench.reports.next()
+    assert (said, level) == ("say", ERROR)
+    assert "can't be listed" in text
+    bench.submit()
+    assert bench.reports.next() == ("synced", 1)
+    bench.writer.stop()
+
+
+def test_a_page_that_can_not_be_read_goes_back_with_the_reason(bench: Bench) -> None:
+    log = Log(fresh_start(5))
+    message = Message(log.next_message_id(), b"\x00\x01q", b"header", b"body")
+    log.append_message(message, queue_id_bytes(1), 0)
+    pages = PageWriter()
+    pages.add_message(message, False, 0)
+    read = PageRead(Backlog(Ready(), Agenda(log)), Chunk([], pages.finish(), 1))
+    bench.writer.read([read])
+    assert bench.reports.next() == ("reads_done", [read])
+    assert read.pieces == [None]
+    assert isinstance(read.error, FileNotFoundError)
+    bench.writer.stop()
+    assert not bench.writer.is_failed

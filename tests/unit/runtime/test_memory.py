@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
-from amqpd.runtime.memory import MemoryAlarm, give_back, memory_limit_bytes, resident_bytes
+from amqpd.runtime.memory import MemoryAlarm, Resident, give_back, memory_limit_bytes
 
 MIB = 1024 * 1024
 
@@ -38,8 +39,23 @@ def test_version_one_of_cgroups_is_read_too(tmp_path: Path) -> None:
 
 
 def test_this_process_has_a_size_and_survives_giving_memory_back() -> None:
-    assert resident_bytes() > 4 * MIB
+    assert Resident().bytes() > 4 * MIB
     give_back()
+
+
+def test_the_size_is_known_without_a_free_descriptor() -> None:
+    """An alarm would end because the files are all taken."""
+    resident = Resident()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        assert resident.bytes() > 4 * MIB
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_system_without_proc_gives_no_size(tmp_path: Path) -> None:
+    assert Resident(tmp_path).bytes() == 0
 
 
 def test_alarm_ends_a_little_below_where_it_began() -> None:

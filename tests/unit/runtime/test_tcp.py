@@ -7,9 +7,16 @@ import pytest
 
 from amqpd.base.limits import DEFAULTS
 from amqpd.config import Address
-from amqpd.runtime.admission import Admission
+from amqpd.runtime.admission import MADE_ROOM, Admission, Guest
 from amqpd.runtime.tcp import CannotListen, Peer, Peers, bind, is_loopback
 from tests.fakes.shell import FakeConnection, FakeTransport, World
+
+
+class Caller(Guest):
+    """At a door without sockets."""
+
+    def drop(self, why: str) -> None:
+        self.dropped = why
 
 
 class Street:
@@ -21,7 +28,11 @@ class Street:
         self.peers = Peers(self.world.turn, Admission(bounds), bounds)
 
     def connect(self, transport: FakeTransport) -> tuple[Peer, FakeConnection]:
-        peer = Peer(self.peers)
+        host, port = transport.extra["peername"]  # type: ignore[misc]
+        guest = Caller(host, port, 0, 10_000)
+        assert self.peers.admission.enter(guest, 0) == ""
+        self.peers.admission.spoke(guest, 0)
+        peer = Peer(self.peers, guest)
         peer.connection_made(transport)  # type: ignore[arg-type]
         connection = next(iter(reversed(self.world.turn.peers)), None)
         return peer, connection  # type: ignore[return-value]
@@ -50,21 +61,34 @@ def test_core_learns_who_connected_and_whether_by_tls(street: Street) -> None:
     assert street.world.broker.calls == ["tick", "connect 10.1.2.3 4 True"]
 
 
-def test_connection_beyond_the_bound_is_dropped_and_said_so() -> None:
-    street = Street(connections_max=1)
-    street.connect(FakeTransport())
+def test_the_time_for_the_handshake_counts_from_accept(street: Street) -> None:
+    _, connection = street.connect(FakeTransport())
+    assert connection.deadline_ms == 10_000
+
+
+def test_who_was_dropped_while_its_transport_was_made_never_gets_to_the_core(street: Street) -> None:
+    guest = Caller("10.0.0.1", 1, 0, 10_000)
+    street.peers.admission.enter(guest, 0)
+    street.peers.admission.spoke(guest, 0)
+    street.peers.admission.leave(guest)
     transport = FakeTransport()
-    peer, _ = street.connect(transport)
+    peer = Peer(street.peers, guest)
+    peer.connection_made(transport)  # type: ignore[arg-type]
     assert transport.is_aborted
     peer.connection_lost(None)
+    assert street.world.broker.calls == []
+
+
+def test_strangers_that_go_for_one_reason_are_one_line_and_a_count_each_second(street: Street) -> None:
+    for port in range(1000):
+        street.peers.say_of(f"connection from 10.0.0.1:{port} dropped", MADE_ROOM)
+    street.peers.watch(1.0)
+    street.peers.watch(2.0)
     street.end_turn()
-    assert street.world.log == ["connection from 10.0.0.1 refused: there are 1 connections already"]
-    assert "lost" not in street.world.broker.calls
-
-
-def test_socket_that_reset_before_it_was_accepted_is_no_error(street: Street) -> None:
-    street.connect(FakeTransport(peer=None))
-    assert street.world.broker.calls[-1] == "connect unknown 0 False"
+    assert street.world.log == [
+        f"connection from 10.0.0.1:0 dropped: {MADE_ROOM}",
+        f"999 more connections went the same way: {MADE_ROOM}",
+    ]
 
 
 def test_our_side_ends_after_the_last_output_and_the_rest_is_discarded(street: Street) -> None:
@@ -131,7 +155,7 @@ def test_reader_without_progress_is_dropped_after_its_timeout(street: Street) ->
     street.peers.watch(160.0)
     assert transport.is_aborted
     street.end_turn()
-    assert "has not read for too long" in street.world.log[0]
+    assert street.world.log == ["fake is dropped: it has not read for too long, with 5242880 bytes waiting"]
 
 
 def test_slow_reader_with_progress_is_kept(street: Street) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from amqpd.runtime.tls import TlsError, server_context
+from amqpd.runtime.tls import TlsError, explain, hello_bytes, server_context
 from tests.fakes.certificates import make_certificates
 
 
@@ -91,24 +91,35 @@ def test_with_a_ca_a_stranger_is_refused(certificates: Path) -> None:
 
 
 def test_why_a_handshake_failed_is_told(certificates: Path) -> None:
+    server = context(certificates, ca=True)
     told: list[str] = []
-    server = server_context(
-        certificates / "server.pem", certificates / "server.key", certificates / "ca.pem", told.append
-    )
-    shake_hands(server, client(certificates, "client"))
-    assert told == []
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(ssl.SSLError) as failed:
         shake_hands(server, client(certificates))
+    told.append(explain(failed.value))
     for first_bytes in (b"AMQP\x00\x00\x09\x01", b"GET / HTTP/1.1\r\n\r\n"):
         incoming = ssl.MemoryBIO()
         incoming.write(first_bytes)
-        with pytest.raises(ssl.SSLError):
+        with pytest.raises(ssl.SSLError) as failed:
             server.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True).do_handshake()
+        told.append(explain(failed.value))
+    told += [explain(each) for each in (ConnectionResetError(), ConnectionAbortedError(), OSError(24, "no files"))]
     assert told == [
         "it shows no certificate, and tls_ca asks for one",
         "its first bytes are not TLS; plain AMQP has a port of its own",
         "this looks like HTTP without TLS; the management API listens on another port",
+        "it went away",
+        "it took too long",
+        "no files",
     ]
+
+
+def test_the_first_bytes_say_how_long_a_client_hello_is(certificates: Path) -> None:
+    outgoing = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        client(certificates).wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+    hello = outgoing.read()
+    assert [hello_bytes(hello[:size]) for size in (1, 4, 5, 100, len(hello))] == [5, 5] + [len(hello)] * 3
+    assert hello_bytes(b"AMQP") == 4
 
 
 def test_missing_file_is_refused_with_a_sentence(certificates: Path) -> None:

@@ -150,3 +150,33 @@ def test_drained_waits_for_the_last_batch(world: World) -> None:
         assert world.writer.submitted == ["first", "second"]
 
     asyncio.run(story())
+
+
+def test_what_was_given_up_is_listed_before_the_batch_that_says_so(world: World) -> None:
+    world.broker.batches.append("batch")
+    world.broker.given_up.append("lost")
+    world.turn.begin()
+    world.loop.run()
+    assert world.broker.calls == ["tick", "note_lost 1", "seal", "submit"]
+
+
+def test_what_the_core_raises_is_told_as_such_wherever_it_comes_up(world: World) -> None:
+    """An OSError too: whoever guards against their own must not take it for that."""
+    told: list[str] = []
+    world.turn.on_core_error = lambda error: told.append(str(error))
+
+    def fails(*arguments: object) -> None:
+        raise OSError(f"{len(told)}")
+
+    world.turn.call(fails)
+    world.broker.woken = fails  # type: ignore[assignment,method-assign]
+    world.loop.run()
+    world.broker.synced = fails  # type: ignore[method-assign]
+    world.turn.synced(1)
+    world.broker.reads_done = fails  # type: ignore[method-assign]
+    world.turn.reads_done([FakeRead()])  # type: ignore[list-item]
+    world.loop.run()
+    world.broker.tick = fails  # type: ignore[method-assign]
+    world.turn.start_ticking()
+    assert told == ["0", "1", "2", "3", "4", "5"]
+    assert len(world.loop.later) == 1

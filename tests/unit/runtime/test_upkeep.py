@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 from amqpd.runtime.upkeep import PERIOD_S, Upkeep
 from tests.fakes.shell import FakeLoop
 
@@ -29,6 +32,9 @@ class SpyTurn:
     def __init__(self) -> None:
         self.broker = HouseholdBroker()
 
+    def call(self, entry: Callable[[], None]) -> None:
+        entry()
+
 
 class SpyThread:
     def __init__(self) -> None:
@@ -43,7 +49,7 @@ class SpyThread:
 
 def upkeep() -> tuple[Upkeep, HouseholdBroker, SpyThread, FakeLoop]:
     loop, turn, thread = FakeLoop(), SpyTurn(), SpyThread()
-    return Upkeep(loop, turn, thread), turn.broker, thread, loop  # type: ignore[arg-type]
+    return Upkeep(loop, turn, thread, logging.Logger("fake")), turn.broker, thread, loop  # type: ignore[arg-type]
 
 
 def test_durable_checkpoint_is_written_and_its_end_reported() -> None:

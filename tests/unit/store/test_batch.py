@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import zlib
+
+import pytest
+
+from amqpd.base.errors import UnknownFormat
 from amqpd.store.batch import (
     BATCH_HEADER_SIZE,
     Batch,
@@ -67,3 +72,28 @@ def test_the_crc_at_a_position_is_that_of_the_batch_before_it() -> None:
     header = BatchHeader(data, 0)
     assert crc_at(b"rubbish" + data, LOG_ID, header.next_position) == header.crc
     assert crc_at(data, LOG_ID, header.next_position + 1) == 0
+
+
+def of_a_newer_version() -> bytes:
+    data = bytearray(make())
+    data[4] = 2
+    records = bytes(data[BATCH_HEADER_SIZE:])
+    data[64:68] = zlib.crc32(records, zlib.crc32(bytes(data[:64]))).to_bytes(4, "little")
+    return bytes(data)
+
+
+def test_an_intact_batch_with_a_flag_that_nobody_knows_is_of_a_newer_version_and_not_damaged() -> None:
+    for look in (
+        lambda: try_read_batch(of_a_newer_version(), 0, LOG_ID),
+        lambda: find_batch(b"xx" + of_a_newer_version(), 0, LOG_ID),
+    ):
+        with pytest.raises(UnknownFormat, match="flags 0x2"):
+            look()
+    assert try_read_batch(of_a_newer_version()[:-1], 0, LOG_ID) is None
+    assert try_read_batch(of_a_newer_version(), 0, LOG_ID + 1) is None
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 40, (1 << 63) - 1, -(1 << 63)])
+def test_a_size_that_no_file_has_is_not_believed(size: int) -> None:
+    data = make()
+    assert try_read_batch(data[:48] + size.to_bytes(8, "little", signed=True) + data[56:], 0, LOG_ID) is None

@@ -4,12 +4,11 @@ import zlib
 
 import pytest
 
-from amqpd.base.errors import Corrupt
+from amqpd.base.errors import Corrupt, UnknownFormat
 from amqpd.base.message import Message
 from amqpd.store.checkpoint import DEDUP, DELIVERED, ENTRY, WAITING, CheckpointBuilder, CheckpointReader
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.record import queue_id_bytes
-from amqpd.store.segment import UnknownFormat
 
 LOG_ID = 5
 
@@ -106,3 +105,30 @@ def test_formats_up_to_this_one_are_read(found: int, is_read: bool) -> None:
     else:
         with pytest.raises(UnknownFormat, match=f"has format {found}; this version reads formats up to 2"):
             CheckpointReader(whole, LOG_ID, "")
+
+
+def with_crc(data: bytes) -> bytes:
+    return data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("at", [32, 40, 48, 56, 64, 72])
+@pytest.mark.parametrize("value", [-1, (1 << 63) - 1])
+def test_a_place_that_can_not_be_is_corrupt(at: int, value: int) -> None:
+    _, data = make()
+    broken = data[:at] + value.to_bytes(8, "little", signed=True) + data[at + 8 :]
+    with pytest.raises(Corrupt):
+        CheckpointReader(with_crc(broken), LOG_ID, "c")
+
+
+def test_whatever_stands_behind_a_checksum_that_holds_is_read_or_refused_as_a_newer_versions() -> None:
+    _, data = make()
+    for at in range(88, len(data) - 4):
+        for value in (0, 1, 5, 9, 0x7F, 0xFF):
+            reader = CheckpointReader(with_crc(data[:at] + bytes([value]) + data[at + 1 :]), LOG_ID, "c")
+            try:
+                while reader.next():
+                    pass
+            except UnknownFormat as refusal:
+                said = str(refusal)
+                if "that this version can't read" not in said:
+                    raise

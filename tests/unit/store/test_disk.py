@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from amqpd.store.disk import Disk
+from amqpd.store.disk import DESCRIPTORS, FAILED, LOCK, MEMORY, ROOM, Disk, DiskFull, lack_of, not_now
 from tests.fakes.faulty_disk import KEPT, LOST, FaultyDisk
 
 
@@ -29,3 +31,25 @@ def test_fake_keeps_two_checkpoints() -> None:
     for generation in (1, 2, 3):
         disk.write_checkpoint(generation, [b"%d" % generation])
     assert disk.checkpoint_generations() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("code", "lack"),
+    [
+        (errno.ENOSPC, ROOM),
+        (errno.EDQUOT, ROOM),
+        (errno.EMFILE, DESCRIPTORS),
+        (errno.ENFILE, DESCRIPTORS),
+        (errno.ENOMEM, MEMORY),
+        (errno.EBUSY, LOCK),
+        (errno.EIO, FAILED),
+        (errno.EROFS, FAILED),
+    ],
+)
+def test_an_error_says_what_is_lacking(code: int, lack: int) -> None:
+    assert lack_of(OSError(code, "text")) == lack
+    assert isinstance(not_now(OSError(code, "text")), DiskFull) is (lack == ROOM)
+
+
+def test_an_error_without_a_number_is_a_failure() -> None:
+    assert lack_of(OSError("strange")) == FAILED

@@ -6,7 +6,7 @@ from amqpd.base.message import Message
 from amqpd.store.batch import BATCH_HEADER_SIZE
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.page import Page, PageWriter, Piece
-from amqpd.store.record import SETTLE, SETTLES, SETTLES_SIZE, SPILLED, queue_id_bytes
+from amqpd.store.record import SETTLE, SETTLES, SETTLES_SIZE, SPILLED, TOPOLOGY, queue_id_bytes, record_size
 from amqpd.store.segment import SEGMENT_HEADER_SIZE
 from amqpd.store.topology import VHOSTS, VhostRow, put
 
@@ -219,3 +219,49 @@ def test_log_goes_on_where_its_start_says() -> None:
     assert (batch.segment_number, batch.offset, batch.position, batch.mark, batch.epoch) == (9, 500, 10_000, 77, 4)
     assert message.message_id == 1234
     assert log.live_bytes == 30 + message.logged_bytes
+
+
+def of_version(version: int, segment_bytes: int = 1 << 20) -> Log:
+    start = fresh_start(1)
+    start.topology_version = version
+    return Log(start, segment_bytes)
+
+
+def versions_said(log: Log, *topology: int) -> list[list[int]]:
+    """What each of these batches says of the topology; the numbers are how many changes go with it."""
+    said = []
+    for count in topology:
+        publish(log, 1)
+        batch = log.seal([put(VHOSTS, VhostRow("/").row())] * count)
+        assert batch is not None
+        found = []
+        at, records = 0, 0
+        while at < len(batch.records):
+            if batch.records[at] == TOPOLOGY:
+                found.append(int.from_bytes(batch.records[at + 1 : at + 9], "little"))
+            at += record_size(batch.records, at, len(batch.records))
+            records += 1
+        assert records == batch.record_count
+        said.append(found)
+    return said
+
+
+def test_a_start_and_every_batch_behind_a_change_of_the_topology_says_how_far_it_was() -> None:
+    assert versions_said(of_version(4), 0, 0, 2, 0, 0, 1, 1, 0) == [[4], [], [], [5], [], [], [6], [7]]
+
+
+def test_every_segment_says_it_once_more() -> None:
+    assert versions_said(of_version(4, segment_bytes=300), 0, 0, 0, 0, 0, 0)[::3] == [[4], [4]]
+
+
+def test_changes_alone_are_counted_and_said_with_the_next_message() -> None:
+    log = of_version(1)
+    for _ in range(3):
+        batch = log.seal([put(VHOSTS, VhostRow("/").row())])
+        assert batch is not None
+        assert batch.records == b""
+    assert versions_said(log, 0) == [[4]]
+
+
+def test_without_a_topology_that_is_counted_nothing_is_said() -> None:
+    assert versions_said(make(), 0, 1, 0) == [[], [], []]

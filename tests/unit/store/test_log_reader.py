@@ -4,7 +4,7 @@ import pytest
 
 from amqpd.base.message import Message
 from amqpd.store.log import Log, fresh_start
-from amqpd.store.log_reader import LogReader
+from amqpd.store.log_reader import BLOCK_BYTES, LogReader
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.segment import SegmentWriter
 from tests.fakes.faulty_disk import FakeFile, FaultyDisk
@@ -123,3 +123,67 @@ def test_a_size_that_lies_is_found_out_when_what_it_leads_to_is_read_first(first
     assert reader.read(1, [bench.ranges[first_read]]) == [intact[first_read]]
     blocks = reader.read(1, bench.ranges)
     assert [index for index, block in enumerate(blocks) if block != intact[index]] == [0, 1, 2]
+
+
+class SizedDisk(FaultyDisk):
+    """Notes how much is asked for at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size_max = 0
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        assert size >= 0
+        self.size_max = max(self.size_max, size)
+        return super().read(number, offset, size)
+
+
+@pytest.mark.parametrize("size", [1 << 40, (1 << 63) - 1, -1, 100_000])
+def test_a_size_in_the_file_is_never_asked_for_before_it_is_compared_with_the_files(size: int) -> None:
+    bench = Bench(5)
+    disk = SizedDisk()
+    disk.segments = bench.disk.segments
+    second = bench.content().index(b"AQB1", bench.content().index(b"AQB1") + 1)
+    bench.damage(second + 48, size.to_bytes(8, "little", signed=True))
+    blocks = LogReader(disk).read(1, bench.ranges)
+    assert [block.count(0) == len(block) for block in blocks] == [False] * 3 + [True] * 3 + [False] * 9
+    assert disk.size_max <= max(len(bench.content()), BLOCK_BYTES)
+
+
+def test_what_is_being_written_behind_a_damaged_place_is_not_taken_for_damage_later() -> None:
+    bench = Bench(3)
+    whole = bench.content()
+    last = whole.rindex(b"AQB1")
+    bench.damage(last - 60, b"\xff")
+    half = bench.content()[: last + 200]
+    disk = FaultyDisk()
+    disk.segments[1] = FakeFile(half)
+    reader = LogReader(disk)
+    blocks = reader.read(1, bench.ranges[3:6])
+    assert all(block.count(0) == len(block) for block in blocks)
+    disk.segments[1] = FakeFile(bench.content())
+    for _ in range(2):
+        assert [block[:1] for block in reader.read(1, bench.ranges)] == [b"\x01"] * 3 + [b"\x00"] * 3 + [b"\x01"] * 3
+
+
+def test_what_can_not_be_read_while_a_batch_is_checked_is_an_error_and_no_damage() -> None:
+    bench = Bench(3)
+
+    class Failing(FaultyDisk):
+        is_failing = True
+
+        def read(self, number: int, offset: int, size: int) -> bytes:
+            if self.is_failing:
+                raise OSError(24, "Too many open files")
+            return super().read(number, offset, size)
+
+        def read_ranges(self, number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
+            return [FaultyDisk.read(self, number, *each) for each in ranges]
+
+    disk = Failing()
+    disk.segments = bench.disk.segments
+    reader = LogReader(disk)
+    with pytest.raises(OSError, match="Too many"):
+        reader.read(1, bench.ranges)
+    disk.is_failing = False
+    assert all(block[:1] == b"\x01" for block in reader.read(1, bench.ranges))

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.base.message import Message
 from amqpd.store.log import Log, fresh_start
 from amqpd.store.page import GAP_BYTES_MAX, Page, PageWriter
@@ -144,3 +145,20 @@ def test_a_bad_place_on_the_disk_takes_only_the_page_that_needs_it() -> None:
 
 def test_nothing_is_read_for_nobody() -> None:
     assert PageReader(FaultyDisk()).read([]) == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), UnknownFormat("newer"), OSError(5, "Input/output error")])
+def test_whatever_keeps_a_page_from_being_read_it_is_not_damaged_and_the_reason_is_known(error: Exception) -> None:
+    bench = Bench()
+    page = pack([bench.publish()])
+    bench.commit()
+
+    def fail(number: int, ranges: list[tuple[int, int]]) -> list[bytes]:
+        raise error
+
+    whole = bench.disk.read_ranges
+    bench.disk.read_ranges = fail  # type: ignore[method-assign]
+    assert bench.bodies([page]) == [None]
+    assert bench.reader.error is error
+    bench.disk.read_ranges = whole  # type: ignore[method-assign]
+    assert bench.bodies([page]) == [[b"body"]]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from amqpd.base.message import SegmentUse
-from amqpd.store.reclaim import CHECKPOINT_INTERVAL_MS, Reclaim, choose_sparse, disk_bytes
+from amqpd.store.reclaim import CHECKPOINT_INTERVAL_MS, Reclaim, choose_cheapest, choose_sparse, disk_bytes
 from amqpd.store.recovery import recover
 from tests.fakes.faulty_disk import KEPT, FaultyDisk
 from tests.fakes.store_model import LOG_ID, StoreModel, found_state, state_after
@@ -170,3 +170,56 @@ def test_long_log_gets_a_checkpoint_even_if_all_of_it_is_live() -> None:
         model.publish(b"x" * 300, 1)
         model.commit()
     assert model.reclaim.is_checkpoint_due(1 << 40)
+
+
+def test_while_the_disk_is_short_one_segment_at_a_time_is_emptied_and_only_where_that_is_cheap() -> None:
+    segments = [segment(1, 100, 13), segment(2, 100, 12), segment(3, 100, 3), segment(4, 100, 1)]
+    assert numbers(choose_cheapest(segments)) == [3]
+    assert numbers(choose_cheapest(segments[:3])) == [2]
+    assert numbers(choose_cheapest(segments[:2])) == []
+    segments[2].is_leaving = True
+    assert numbers(choose_cheapest(segments)) == []
+
+
+def test_what_was_chosen_before_the_disk_got_short_and_takes_much_is_left() -> None:
+    model = StoreModel(FaultyDisk(), [1], SEGMENT_BYTES)
+    model.log.segments = [segment(1, 100, 40), segment(2, 100, 2), segment(3, 100, 2)]
+    model.log.segments[0].is_leaving = model.log.segments[1].is_leaving = True
+    model.reclaim.set_disk_short(True)
+    assert [each.is_leaving for each in model.log.segments] == [False, True, False]
+
+
+def test_while_the_disk_is_short_every_dead_segment_is_worth_a_checkpoint() -> None:
+    model = StoreModel(FaultyDisk(), [1], SEGMENT_BYTES)
+    for _ in range(100):
+        model.publish(b"x" * 300, 1)
+        model.commit()
+    settle_down(model)
+    many = len(model.disk.segments)
+    for message_id in sorted(model.queues[1])[:40]:
+        held = model.queues[1].pop(message_id)
+        model.log.append_settle(1, held.message)
+        model.commit()
+    settle_down(model)
+    assert len(model.disk.segments) >= many
+    model.reclaim.set_disk_short(True)
+    settle_down(model)
+    assert len(model.disk.segments) < many
+    assert state_after(model.disk.survivor(KEPT), [1]) == model.state()
+
+
+def test_while_the_disk_is_short_an_open_segment_ends_once_most_of_it_is_dead() -> None:
+    model = StoreModel(FaultyDisk(), [1], 64 << 20)
+    held = model.publish(b"x" * (1 << 20), 1)
+    model.commit()
+    model.reclaim.set_disk_short(True)
+    model.publish(b"live", 1)
+    model.commit()
+    assert len(model.log.segments) == 1
+    del model.queues[1][held.message_id]
+    model.log.append_settle(1, held)
+    model.commit()
+    assert len(model.log.segments) == 2
+    settle_down(model)
+    assert sum(map(model.disk.segment_size, model.disk.segments)) < 1000
+    assert state_after(model.disk.survivor(KEPT), [1]) == model.state()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from amqpd.base.errors import UnknownFormat
 from amqpd.base.message import Message, SegmentUse
 from amqpd.store.batch import BatchHeader
 from amqpd.store.checkpoint import CheckpointBuilder, CheckpointReader
@@ -10,7 +11,6 @@ from amqpd.store.page import Page, PageWriter
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.recovered import RecoveryReport
 from amqpd.store.replay import Replay
-from amqpd.store.segment import UnknownFormat
 
 
 def page_of(messages: list[Message]) -> Page:

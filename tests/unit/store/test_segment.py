@@ -5,9 +5,9 @@ import errno
 import pytest
 
 from amqpd.store.batch import Batch, try_read_batch
+from amqpd.store.disk import DiskFull, NotNow
 from amqpd.store.segment import (
     SEGMENT_HEADER_SIZE,
-    DiskFull,
     SegmentWriter,
     UnknownFormat,
     encode_segment_header,
@@ -117,5 +117,26 @@ def test_any_other_error_comes_through(effect: int) -> None:
 def test_full_disk_at_the_sync_is_not_tried_again() -> None:
     disk = FaultyDisk()
     disk.error, disk.error_at = errno.ENOSPC, 2
+    with pytest.raises(OSError, match="injected"):
+        SegmentWriter(disk, 0).commit(batch(1, SEGMENT_HEADER_SIZE, 0))
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM], ids=lambda code: errno.errorcode[code])
+@pytest.mark.parametrize("effect", [0, 1], ids=["create", "write"])
+def test_what_is_lacking_is_waited_for_and_the_same_batch_written(code: int, effect: int) -> None:
+    disk = FaultyDisk()
+    writer = SegmentWriter(disk, 0)
+    disk.error, disk.error_at = code, effect
+    with pytest.raises(NotNow) as caught:
+        writer.commit(batch(1, SEGMENT_HEADER_SIZE, 0))
+    assert not isinstance(caught.value, DiskFull)
+    writer.commit(batch(1, SEGMENT_HEADER_SIZE, 0))
+    assert try_read_batch(disk.segments[1].durable, SEGMENT_HEADER_SIZE, LOG_ID) is not None
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM, errno.ENOSPC])
+def test_a_sync_is_never_tried_again_whatever_was_lacking(code: int) -> None:
+    disk = FaultyDisk()
+    disk.error, disk.error_at = code, 2
     with pytest.raises(OSError, match="injected"):
         SegmentWriter(disk, 0).commit(batch(1, SEGMENT_HEADER_SIZE, 0))

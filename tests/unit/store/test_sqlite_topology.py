@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from amqpd.store.segment import UnknownFormat
-from amqpd.store.sqlite_topology import SqliteTopology
+from amqpd.base.errors import UnknownFormat
+from amqpd.store import sqlite_topology
+from amqpd.store.disk import LOCK, lack_of
+from amqpd.store.sqlite_topology import SqliteTopology, read_topology
 from amqpd.store.topology import (
     BINDINGS,
+    DEDUP,
+    DELAY,
     EXCHANGES,
     PARAMETERS,
     PERMISSIONS,
     POLICIES,
     QUEUES,
+    UNDECIDED,
     USERS,
     VHOSTS,
     BindingRow,
@@ -170,3 +176,99 @@ def test_newer_format_is_refused(path: Path) -> None:
     connection.close()
     with pytest.raises(UnknownFormat, match="format 2"):
         SqliteTopology(path)
+
+
+def test_every_change_counts_one_version_up_and_one_that_fails_none(path: Path) -> None:
+    store = SqliteTopology(path)
+    assert store.load().version == 1
+    fill(store)
+    broken = put(QUEUES, QueueRow(1, "/", "q", False, b"").row())
+    broken.row["vhost"] = None
+    with pytest.raises(sqlite3.IntegrityError):
+        store.apply([broken])
+    store.apply([put(VHOSTS, VhostRow("v").row())])
+    assert reopened(store, path).version == 3
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in sorted(path.parent.iterdir())}
+
+
+@pytest.mark.parametrize("how", ["closed", "killed", "its journal is gone", "empty"])
+def test_reading_changes_nothing_in_the_directory(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "there/topology.sqlite"
+    path.parent.mkdir()
+    store = SqliteTopology(path)
+    fill(store)
+    aside = tmp_path / "aside"
+    shutil.copytree(path.parent, aside)
+    store.close()
+    if how != "closed":
+        shutil.rmtree(path.parent)
+        aside.rename(path.parent)
+    if how == "its journal is gone":
+        (path.parent / "topology.sqlite-wal").unlink()
+    elif how == "empty":
+        (path.parent / "topology.sqlite-wal").unlink()
+        path.write_bytes(b"")
+    before = contents(path)
+    topology = read_topology(path)
+    assert topology.queue_ids() == ([7, 8] if how in ("closed", "killed") else [])
+    assert topology.version == (2 if how in ("closed", "killed") else 0)
+    assert contents(path) == before
+
+
+def test_a_file_of_an_earlier_version_gets_what_it_lacks_and_keeps_its_rows(path: Path) -> None:
+    SqliteTopology(path).close()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("ALTER TABLE queues DROP COLUMN kind")
+    connection.execute("DELETE FROM counters")
+    connection.execute("INSERT INTO queues VALUES (3, '/', 'amq.dedup.x', 0, x'')")
+    connection.close()
+    before = read_topology(path)
+    assert [(row.name, row.kind) for row in before.queues] == [("amq.dedup.x", UNDECIDED)]
+    assert before.version == 0
+    store = SqliteTopology(path)
+    store.apply([put(QUEUES, QueueRow(4, "/", "amq.dedup.x", False, b"", DEDUP).row())])
+    topology = reopened(store, path)
+    assert [(int(row.queue_id), row.kind) for row in topology.queues] == [(3, UNDECIDED), (4, DEDUP)]
+    assert topology.version == 2
+
+
+def test_a_hidden_store_takes_no_binding_of_a_queue_of_its_name_along(path: Path) -> None:
+    store = SqliteTopology(path)
+    fill(store)
+    store.apply([put(QUEUES, QueueRow(9, "/", "q", False, b"", DELAY).row())])
+    store.apply([delete(QUEUES, {"queue_id": 9})])
+    assert [row.destination for row in reopened(store, path).bindings] == ["q", "f", "r"]
+
+
+@pytest.mark.parametrize("what", ["open", "read", "apply"])
+def test_a_lock_that_somebody_else_holds_is_something_to_wait_for(
+    path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_topology, "BUSY_S", 0.01)
+    store = SqliteTopology(path)
+    fill(store)
+    if what != "apply":
+        store.close()
+    other = sqlite3.connect(path, isolation_level=None)
+    if what != "apply":
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    other.execute("INSERT INTO counters VALUES ('other', 1)")
+    acts = {
+        "open": lambda: SqliteTopology(path),
+        "read": lambda: read_topology(path),
+        "apply": lambda: store.apply([put(VHOSTS, VhostRow("v").row())]),
+    }
+    if what == "read":
+        # Nothing of the other's is in the file itself, and what is there may be read.
+        assert acts["read"]().queue_ids() == [7, 8]
+    else:
+        with pytest.raises(OSError, match="somebody else holds a lock") as caught:
+            acts[what]()
+        assert lack_of(caught.value) == LOCK
+    other.execute("ROLLBACK")
+    other.close()
+    acts[what]()

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from amqpd.store.segment import UnknownFormat
+from amqpd.base.errors import UnknownFormat
 from amqpd.store.verify import Verifier
 from tests.fakes.faulty_disk import KEPT, FakeFile, FaultyDisk
 from tests.fakes.store_model import LOG_ID, StoreModel

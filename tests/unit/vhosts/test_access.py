@@ -189,6 +189,16 @@ def test_what_is_remembered_does_not_grow_for_ever(access: Access) -> None:
     assert access.allows("u", "/", READ, "r1")
 
 
+def test_what_is_too_long_for_a_name_is_judged_and_not_remembered(access: Access) -> None:
+    """It may come in an argument, for example as a dead-letter exchange of 100 kB."""
+    permission = access.permission("u", "/")
+    assert permission is not None
+    for i in range(3):
+        assert access.allows("u", "/", READ, f"r{i}" + "x" * 255)
+        assert not access.allows("u", "/", READ, f"x{i}" + "x" * 255)
+    assert len(permission._read_rule._remembered) == 0
+
+
 # Users ---------------------------------------------------------------------------------------------------------------------
 
 

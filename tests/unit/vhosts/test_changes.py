@@ -10,12 +10,12 @@ from amqpd.wire.field_table import EMPTY_TABLE, encode_table
 def test_nothing_is_pending_at_first_and_after_a_take() -> None:
     changes = Changes(1)
     assert not changes.pending
-    assert changes.take() == []
+    assert changes.take(1) == []
     changes.put_vhost("v")
     assert changes.pending
-    assert len(changes.take()) == 1
+    assert len(changes.take(1)) == 1
     assert not changes.pending
-    assert changes.take() == []
+    assert changes.take(1) == []
 
 
 def test_queue_ids_begin_where_the_last_run_ended_and_never_repeat() -> None:
@@ -33,7 +33,7 @@ def test_rows_say_what_they_are_about_in_the_order_in_which_it_happened() -> Non
     changes.delete_queue("v", 9, "q")
     changes.delete_exchange("v", "x")
     changes.delete_vhost("v")
-    taken = changes.take()
+    taken = changes.take(1)
     assert [(each.table, each.is_delete) for each in taken] == [
         ("vhosts", False),
         ("exchanges", False),
@@ -44,7 +44,14 @@ def test_rows_say_what_they_are_about_in_the_order_in_which_it_happened() -> Non
     ]
     assert taken[1].row["type"] == "topic"
     assert taken[1].row["arguments"] == arguments.raw
-    assert taken[2].row == {"queue_id": 9, "vhost": "v", "name": "q", "auto_delete": 1, "arguments": arguments.raw}
+    assert taken[2].row == {
+        "queue_id": 9,
+        "vhost": "v",
+        "name": "q",
+        "auto_delete": 1,
+        "arguments": arguments.raw,
+        "kind": "queue",
+    }
     assert taken[3].row == {"queue_id": 9}
 
 
@@ -53,7 +60,7 @@ def test_a_binding_is_deleted_by_the_row_that_it_was_put_as() -> None:
     binding = Binding("x", "q", False, "k\udcff", EMPTY_TABLE)
     changes.put_binding("v", binding)
     changes.delete_binding("v", binding)
-    put, delete = changes.take()
+    put, delete = changes.take(1)
     assert put.row == delete.row
     assert put.row["routing_key"] == b"k\xff"
 
@@ -63,7 +70,7 @@ def test_users_and_permissions_are_rows_as_they_are() -> None:
     user = {"name": "u", "password_hash": "", "hashing_algorithm": "", "tags": ""}
     changes.put_user(user)
     changes.put_permission({"user": "u", "vhost": "v", "configure": "", "write": "", "read": ""})
-    assert [each.table for each in changes.take()] == ["users", "permissions"]
+    assert [each.table for each in changes.take(1)] == ["users", "permissions"]
 
 
 def test_a_policy_and_an_operator_policy_are_rows_of_two_tables() -> None:
@@ -72,7 +79,7 @@ def test_a_policy_and_an_operator_policy_are_rows_of_two_tables() -> None:
         policy = Policy("v", "p", "a", 0, "queues", {"max-length": 1}, is_operator)
         changes.put_policy(policy)
         changes.delete_policy(policy)
-    taken = changes.take()
+    taken = changes.take(1)
     assert [(each.table, each.is_delete) for each in taken] == [
         ("policies", False),
         ("policies", True),
@@ -86,4 +93,4 @@ def test_a_policy_and_an_operator_policy_are_rows_of_two_tables() -> None:
 def test_a_user_that_goes_is_named() -> None:
     changes = Changes(1)
     changes.delete_user("u")
-    assert [(each.table, each.is_delete, each.row) for each in changes.take()] == [("users", True, {"name": "u"})]
+    assert [(each.table, each.is_delete, each.row) for each in changes.take(1)] == [("users", True, {"name": "u"})]

@@ -39,7 +39,7 @@ def test_everything_becomes_real_and_is_stored() -> None:
     v = vhosts["v"]
     assert list(v.queues) == ["q"]
     assert [each.destination for each in v.exchanges["x"].route("k", None)] == ["q"]
-    assert [(change.table, change.is_delete) for change in changes.take()] == [
+    assert [(change.table, change.is_delete) for change in changes.take(1)] == [
         ("users", False),
         ("vhosts", False),
         ("permissions", False),
@@ -79,7 +79,7 @@ def test_only_a_whole_document_deletes_policies_and_only_of_the_kinds_that_it_ha
     apply_definitions(definitions, vhosts, access, changes, True)
     assert vhost.policies.all(False) == vhost.policies.all(True) == []
     assert vhost.queues["q"].options.max_length == -1
-    assert [change.table for change in changes.take() if change.is_delete] == ["policies", "policies", "parameters"]
+    assert [change.table for change in changes.take(1) if change.is_delete] == ["policies", "policies", "parameters"]
 
 
 def test_loading_again_what_is_there_changes_no_policy() -> None:
@@ -87,7 +87,7 @@ def test_loading_again_what_is_there_changes_no_policy() -> None:
     definitions = Definitions()
     definitions.policies = [policy("p")]
     apply_definitions(definitions, vhosts, access, changes, True)
-    changes.take()
+    changes.take(1)
     definitions.policies = [policy("p")]
     apply_definitions(definitions, vhosts, access, changes, True)
     assert not changes.pending

@@ -31,7 +31,7 @@ class World:
         self.access.add_user("guest", b"guest", b"salt")
         self.vhosts["/"].declare_queue("q", True, False, False, 0, encode_table({"x-max-length": 5}), False)
         self.vhosts["/"].declare_exchange("x", "topic", True, False, False, EMPTY_TABLE)
-        self.changes.take()
+        self.changes.take(1)
 
     def read(self, document: object, skip_unsupported: bool = False) -> Definitions:
         reader = DefinitionsReader(

@@ -62,9 +62,14 @@ class Place:
         agenda.monotonic_ms += ms
         agenda.wall_ms += ms
         agenda.wheel.advance(agenda.monotonic_ms)
-        letters, agenda.dead_letters = agenda.dead_letters, []
-        for letter in letters:
-            self.vhost.dead_letters.deliver(letter)
+        departing, agenda.departing = agenda.departing, []
+        for queue in departing:
+            queue.is_departing = False
+            while queue.departing.count > 0:
+                departure = queue.departing.take()
+                full = self.vhost.delays.release(departure.entry)
+                if full is not None:
+                    queue.hold_back(departure, full)
 
     def ready(self, queue: str = "q") -> list[Entry]:
         return self.vhost.queues[queue].ready.entries()
@@ -73,7 +78,7 @@ class Place:
         return [entry.message.body for entry in self.ready(queue)]
 
     def told(self) -> list[TopologyChange]:
-        return self.vhost.changes.take()
+        return self.vhost.changes.take(1)
 
 
 def table_of(entry: Entry) -> FieldTable:

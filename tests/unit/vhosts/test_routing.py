@@ -85,6 +85,53 @@ def test_an_alternate_exchange_is_used_only_where_nothing_matches_and_its_cycles
     assert reached(vhost, "a", "none") == []
 
 
+def test_all_keys_go_on_through_a_binding_that_one_of_them_matched() -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, "q")
+    declare_exchange(vhost, "d", "direct")
+    declare_exchange(vhost, "t", "topic")
+    bind(vhost, "d", "t", "k1", to_exchange=True)
+    bind(vhost, "t", "q", "k2")
+    assert reached(vhost, "d", "k1", "k2") == ["q"]
+    assert reached(vhost, "d", "k2", "k1") == ["q"]
+    assert reached(vhost, "d", "k1") == []
+    assert reached(vhost, "d", "k2", "none") == []
+
+
+def test_an_alternate_exchange_gets_only_what_no_key_matches() -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, "q", "lost")
+    declare_exchange(vhost, "lost")
+    declare_exchange(vhost, "d", "direct", alternate="lost")
+    bind(vhost, "d", "q", "k")
+    bind(vhost, "lost", "lost")
+    assert reached(vhost, "d", "k", "none") == ["q"]
+    assert reached(vhost, "d", "none", "k") == ["q"]
+    assert reached(vhost, "d", "none", "other") == ["lost"]
+
+
+def test_keys_that_lead_through_a_delayed_exchange_are_tried_as_its_inner_type_does() -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, "q", "r")
+    for name, inner in (("t", "topic"), ("h", "x-modulus-hash")):
+        arguments = encode_table({"x-delayed-type": inner})
+        vhost.declare_exchange(name, "x-delayed-message", False, False, False, arguments)
+        bind(vhost, name, "q", "a.*")
+        bind(vhost, name, "r", "b.*")
+    assert reached(vhost, "t", "b.1", "a.1") == ["r", "q"]
+    assert len(reached(vhost, "h", "b.1", "a.1", "c", "d", "e")) == 1
+
+
+@pytest.mark.parametrize("type_name", ["x-modulus-hash", "x-consistent-hash", "x-random"])
+def test_an_exchange_that_gives_each_message_to_one_binding_does_so_with_further_keys_too(type_name: str) -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, *"abcdefgh")
+    declare_exchange(vhost, "x", type_name)
+    for name in "abcdefgh":
+        bind(vhost, "x", name, "1")
+    assert len(reached(vhost, "x", *[str(number) for number in range(20)])) == 1
+
+
 def test_an_alternate_exchange_that_is_missing_is_as_none() -> None:
     vhost = new_vhost()
     declare_exchange(vhost, "a", alternate="none")
@@ -103,6 +150,22 @@ def test_a_route_knows_the_one_queue_and_those_that_store() -> None:
     assert both.stored_ids == int(vhost.queues["durable"].queue_id).to_bytes(4, "little")
 
 
+def test_a_route_tells_what_it_took_to_find_it() -> None:
+    vhost = new_vhost()
+    declare_queues(vhost, "q")
+    declare_exchange(vhost, "d", "direct")
+    bind(vhost, "d", "q", "k")
+    assert find_route(vhost, "", ["q"], None).cost == 1
+    # The look, its binding, the queue.
+    assert find_route(vhost, "d", ["k"], None).cost == 3
+    keys = [str(number) for number in range(100)]
+    assert find_route(vhost, "d", keys, None).cost == 100
+    for number in range(50):
+        declare_exchange(vhost, f"x{number}")
+        bind(vhost, "d", f"x{number}", "k", to_exchange=True)
+    assert find_route(vhost, "d", ["k"], None).cost == 1 + 51 + 50 + 1
+
+
 def test_an_exchange_that_looks_at_headers_makes_its_route_no_ones_but_the_messages() -> None:
     vhost = new_vhost()
     declare_exchange(vhost, "a")
@@ -113,7 +176,7 @@ def test_an_exchange_that_looks_at_headers_makes_its_route_no_ones_but_the_messa
 
 def test_a_dropped_cache_makes_stale_what_it_gave_out() -> None:
     vhost = new_vhost()
-    cache = RouteCache(2)
+    cache = RouteCache(2, 1 << 20)
     routes = [Route(vhost.exchanges[""], str(number), [], True) for number in range(3)]
     cache.put(b"0", routes[0])
     cache.put(b"1", routes[1])
@@ -125,6 +188,28 @@ def test_a_dropped_cache_makes_stale_what_it_gave_out() -> None:
     cache.drop()
     cache.drop()
     assert routes[2].is_stale
+
+
+def test_a_cache_is_bounded_in_what_its_routes_take() -> None:
+    """A route to 10,000 queues is not one to a single queue."""
+    vhost = new_vhost()
+    declare_queues(vhost, *[f"q{number}" for number in range(100)])
+    many = list(vhost.queues.values())
+    wide = [Route(vhost.exchanges[""], str(number), many, True) for number in range(4)]
+    narrow = Route(vhost.exchanges[""], "n", [], True)
+    assert wide[0].size_bytes > narrow.size_bytes + 100 * 8
+    cache = RouteCache(1000, 3 * wide[0].size_bytes)
+    for number in range(3):
+        cache.put(str(number).encode(), wide[number])
+    # The same once more takes no more.
+    cache.put(b"2", wide[2])
+    assert [route.is_stale for route in wide] == [False] * 4
+    cache.put(b"3", wide[3])
+    assert [route.is_stale for route in wide] == [True, True, True, False]
+    cache.put(b"3", narrow)
+    cache.put(b"0", wide[0])
+    cache.put(b"1", wide[1])
+    assert cache.get(b"3") is narrow
 
 
 def test_each_change_of_names_and_bindings_makes_routes_stale() -> None:

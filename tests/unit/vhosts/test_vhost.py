@@ -36,7 +36,7 @@ def binding(source: str = "x", destination: str = "q", to_exchange: bool = False
 
 def told(vhost: VHost) -> list[tuple[str, bool]]:
     """What the topology store heard since the last look: table, and whether it was a delete."""
-    return [(change.table, change.is_delete) for change in vhost.changes.take()]
+    return [(change.table, change.is_delete) for change in vhost.changes.take(1)]
 
 
 def test_every_vhost_has_the_predeclared_exchanges_and_tells_nobody() -> None:
@@ -185,14 +185,33 @@ def test_limits_hold_for_new_things_and_not_for_those_that_exist() -> None:
     vhost.bind(binding())
     with pytest.raises(PreconditionFailed, match="1 bindings"):
         vhost.bind(binding(key="2"))
+    # One that is there needs no room.
+    vhost.bind(binding())
     vhost.unbind(binding())
     vhost.bind(binding(key="2"))
+
+
+def test_the_limit_of_one_queue_holds_for_its_new_bindings_only() -> None:
+    vhost = new_vhost(bindings_per_queue_max=1)
+    declare_exchange(vhost)
+    for name in ("q", "r"):
+        declare_queue(vhost, name)
+        vhost.bind(binding(destination=name))
+        vhost.bind(binding(destination=name))
+        with pytest.raises(PreconditionFailed, match=f"queue '{name}' in vhost '/' has the most bindings it may have"):
+            vhost.bind(binding(destination=name, key="2"))
+    declare_exchange(vhost, "y")
+    for key in "abc":
+        vhost.bind(binding(destination="y", to_exchange=True, key=key))
 
 
 def test_an_operator_hears_of_arguments_without_effect() -> None:
     vhost = new_vhost()
     declare_queue(vhost, arguments=encode_table({"x-mine": 1}))
-    assert "unknown argument 'x-mine'" in vhost._agenda.lines[0]
+    declare_queue(vhost, "r", arguments=encode_table({f"x-mine-{number}": 1 for number in range(1000)}))
+    assert "unknown argument 'x-mine', kept and ignored" in vhost._agenda.lines[0]
+    assert "unknown argument 'x-mine-0' and 999 others, kept" in vhost._agenda.lines[1]
+    assert len(vhost._agenda.lines) == 2
 
 
 def test_a_refused_declare_leaves_nothing() -> None:

@@ -315,3 +315,20 @@ def test_two_tables_are_the_same_object_value_when_their_bytes_are() -> None:
     assert FieldTable(entry(b"a", b"B\x01")) != encode_table({"a": 1})
     assert len({encode_table({"a": 1}), encode_table({"a": 1})}) == 1
     assert repr(encode_table({"a": 1})) == "FieldTable({'a': 1})"
+
+
+def test_only_the_tables_of_an_array_are_taken_and_only_so_many() -> None:
+    table = encode_table({"a": ["x", {"n": 1}, 7, {"n": 2}, [{"n": 3}], {"n": 4}], "b": "no array", "c": {"n": 5}})
+    assert [each.get("n") for each in table.tables("a", 9)] == [1, 2, 4]
+    assert [each.get("n") for each in table.tables("a", 2)] == [1, 2]
+    assert [table.tables(key, 9) for key in ("b", "c", "none")] == [[], [], []]
+
+
+def test_a_value_can_be_had_as_it_stands() -> None:
+    table = encode_table({"a": "x", "b": 1, "c": None})
+    assert [table.encoded(key) for key in "abcd"] == [b"S\x00\x00\x00\x01x", b"I\x00\x00\x00\x01", b"V", b""]
+
+
+def test_a_table_knows_which_of_two_entries_comes_before() -> None:
+    table = encode_table({"a": 1, "b": 2})
+    assert [table.comes_before(*pair) for pair in ("ab", "ba", "ac", "ca", "aa")] == [True, False, False, False, False]
