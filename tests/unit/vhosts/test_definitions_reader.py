@@ -253,7 +253,7 @@ def test_more_bindings_than_one_queue_may_have_are_refused_and_those_that_it_has
     world = World(Limits(bindings_per_queue_max=2))
     for key in "ab":
         world.vhosts["/"].bind(Binding("x", "q", False, key, EMPTY_TABLE))
-    world.changes.take()
+    world.changes.take(1)
     there = [entry(source="x", destination="q", routing_key=key) for key in "ab"]
     assert world.read({"bindings": there}).bindings == []
     one_more = entry(source="x", destination="q", routing_key="c")

@@ -17,7 +17,7 @@ def vhost() -> VHost:
     made.declare_exchange("x", "direct", True, False, False, EMPTY_TABLE)
     made.declare_queue("q", True, False, False, 0, encode_table({"x-expires": 1000}), False)
     made.bind(Binding("x", "q", False, "k", EMPTY_TABLE))
-    made.changes.take()
+    made.changes.take(1)
     return made
 
 
