@@ -237,6 +237,8 @@ class DefinitionsReader:
         default_queue_type = text_of(about, "default_queue_type", what, "")
         if default_queue_type == "undefined":
             default_queue_type = ""
+        if default_queue_type not in ("", CLASSIC):
+            self._note(f"the default queue type of {what} is kept and has no effect")
         row = VhostRow(
             name, text_of(about, "description", what, ""), ",".join(tags_of(about, what)), default_queue_type
         )
