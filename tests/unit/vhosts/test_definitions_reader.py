@@ -333,6 +333,7 @@ def test_what_only_rabbitmq_has_is_left_out_with_all_that_goes_with_it_if_that_i
         "left out of the policies, for amqpd has no such: 'p'",
         "left out of the exchanges, for amqpd has no such: 'e', 'amq.mine'",
         "left out of the queues, for amqpd has no such: 's', 'amq.gen-1'",
+        "left out with them: 1 of the permissions, 2 of the bindings",
     ]
 
 
