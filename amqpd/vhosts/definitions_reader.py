@@ -3,8 +3,7 @@
 Owns what an entry may say, and that all that is wrong is told at once, each with its place: `queues[3].arguments.x-expires:
 ...`. Does not own the rules of declaring and binding: what is new is declared in a copy of its vhost (rehearsal.py) as a
 client would declare it. Changes nothing. Things that only RabbitMQ has are left out with a notice if that is wished, else
-wrong.
-An entry about another one that is wrong or left out is passed over, for that one was told.
+wrong; an entry about another one that is wrong or left out is passed over, for that one was told.
 """
 
 from __future__ import annotations
