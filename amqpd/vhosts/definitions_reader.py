@@ -2,9 +2,8 @@
 
 Owns what an entry may say, and that all that is wrong is told at once, each with its place: `queues[3].arguments.x-expires:
 ...`. Does not own the rules of declaring and binding: what is new is declared in a copy of its vhost (rehearsal.py) as a
-client would declare it. Changes nothing. Keys that RabbitMQ has and this broker does not act on, and keys that nobody
-knows, are ignored with a notice; things that only RabbitMQ has are left out with a notice if that is wished, else wrong.
-An entry about another one that is wrong or left out is passed over, for that one was told.
+client would declare it. Changes nothing. Things that only RabbitMQ has are left out with a notice if that is wished, else
+wrong; an entry about another one that is wrong or left out is passed over, for that one was told.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from amqpd.vhosts.definition_entry import (
     tags_of,
     text_of,
 )
+from amqpd.vhosts.definition_parts import ignored_keys, ignored_parts
 from amqpd.vhosts.definitions import DefinedQueue, Definitions
 from amqpd.vhosts.policies import OPERATOR_POLICY, checked_policy
 from amqpd.vhosts.policy_keys import KEYS, shown
@@ -42,31 +42,6 @@ from amqpd.vhosts.rehearsal import rehearsal_of
 from amqpd.vhosts.vhost import VHost
 from amqpd.wire.field_table import encode_table
 
-# Parts that are acted on, each with the keys of its entries.
-PARTS: Final[dict[str, tuple[str, ...]]] = {
-    "users": ("name", "password_hash", "password", "hashing_algorithm", "tags", "limits"),
-    "vhosts": ("name", "description", "tags", "default_queue_type", "metadata", "limits"),
-    "permissions": ("user", "vhost", "configure", "write", "read"),
-    "exchanges": ("name", "vhost", "type", "durable", "auto_delete", "internal", "arguments"),
-    "queues": ("name", "vhost", "type", "durable", "auto_delete", "arguments"),
-    "bindings": ("source", "vhost", "destination", "destination_type", "routing_key", "arguments", "properties_key"),
-    "policies": ("vhost", "name", "pattern", "apply-to", "definition", "priority"),
-    "parameters": ("component", "vhost", "name", "value"),
-}
-# Who wrote the document: no need to say that it is ignored.
-ABOUT: Final = (
-    "rabbit_version",
-    "rabbitmq_version",
-    "product_name",
-    "product_version",
-    "rabbitmq_definition_format",
-    "original_cluster_name",
-    "original_vhost_name",
-    "explanation",
-    "metadata",
-)
-# RabbitMQ keeps names of its own there.
-CLUSTER_PARAMETERS: Final = ("cluster_name", "internal_cluster_id", "cluster_tags", "imported_definition_hash_value")
 # Names of things that were left out, in the line that says so.
 LEFT_OUT_NAMED_MAX: Final = 20
 
@@ -107,6 +82,8 @@ class DefinitionsReader:
         self._missing: dict[Thing, None] = {}
         # What is left out, by part.
         self._left_out: dict[str, list[str]] = {}
+        # How many entries were about that, by part.
+        self._passed_over: dict[str, int] = {}
 
     def read(self, document: object) -> Definitions:
         """Raises DefinitionsError with all that is wrong."""
@@ -115,6 +92,9 @@ class DefinitionsReader:
         for part, names in self._left_out.items():
             more = f" and {len(names) - LEFT_OUT_NAMED_MAX} more" if len(names) > LEFT_OUT_NAMED_MAX else ""
             self._note(f"left out of the {part}, for amqpd has no such: {', '.join(names[:LEFT_OUT_NAMED_MAX])}{more}")
+        if len(self._passed_over) > 0:
+            counts = ", ".join([f"{count} of the {part}" for part, count in self._passed_over.items()])
+            self._note(f"left out with them: {counts}")
         return self._definitions
 
     def _read_document(self, document: object) -> None:
@@ -126,7 +106,8 @@ class DefinitionsReader:
         except (UnicodeEncodeError, RecursionError, TypeError, ValueError) as error:
             self._problems.add("", EntryError(f"definitions hold what is no text: {error}"))
             return
-        self._note_ignored(document)
+        for line in ignored_parts(document):
+            self._note(line)
         self._read_part(document, "users", self._read_user)
         self._read_part(document, "vhosts", self._read_vhost)
         self._read_part(document, "permissions", self._read_permission)
@@ -142,15 +123,6 @@ class DefinitionsReader:
         definitions.has_operator_policies = "parameters" in document
 
     # The document
-
-    def _note_ignored(self, document: dict[str, object]) -> None:
-        for key, value in document.items():
-            if key in PARTS or key in ABOUT:
-                continue
-            if key == "global_parameters" and isinstance(value, list):
-                value = [each for each in value if not _is_cluster_parameter(each)]
-            if value not in ([], {}, None):
-                self._note(f"{shown(key)} in the definitions is ignored")
 
     def _note(self, line: str) -> None:
         self._definitions.note(line)
@@ -168,12 +140,11 @@ class DefinitionsReader:
             try:
                 if not isinstance(entry, dict):
                     raise EntryError(f"must be an object, not {shown(entry)}")
-                for key in entry:
-                    if key not in PARTS[part]:
-                        self._note(f"{shown(key)} in the definitions' {part} is ignored")
+                for line in ignored_keys(part, entry):
+                    self._note(line)
                 read_entry(entry)
             except PassedOver:
-                continue
+                self._passed_over[part] = self._passed_over.get(part, 0) + 1
             except EntryError as error:
                 self._fail(part, number, entry, error)
 
@@ -237,6 +208,8 @@ class DefinitionsReader:
         default_queue_type = text_of(about, "default_queue_type", what, "")
         if default_queue_type == "undefined":
             default_queue_type = ""
+        if default_queue_type not in ("", CLASSIC):
+            self._note(f"the default queue type of {what} is kept and has no effect")
         row = VhostRow(
             name, text_of(about, "description", what, ""), ",".join(tags_of(about, what)), default_queue_type
         )
@@ -394,7 +367,3 @@ def _refused(what: str, error: AmqpError, entry: dict[str, object], is_new: bool
         refusal.key = "name"
         refusal.is_unsupported = True
     return refusal
-
-
-def _is_cluster_parameter(entry: object) -> bool:
-    return isinstance(entry, dict) and entry.get("name") in CLUSTER_PARAMETERS

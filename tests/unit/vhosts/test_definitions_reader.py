@@ -152,6 +152,7 @@ def test_what_nobody_knows_is_ignored_with_a_notice() -> None:
             "global_parameters": [{"name": "mine", "value": 1}],
             "queues": [entry(name="n", colour="red"), entry(name="m", colour="red")],
             "users": [{"name": "u", "limits": {"max-connections": 1}}],
+            "vhosts": [{"name": "/", "default_queue_type": "classic"}, {"name": "v", "default_queue_type": "quorum"}],
         }
     )
     assert found.notices == [
@@ -159,6 +160,7 @@ def test_what_nobody_knows_is_ignored_with_a_notice() -> None:
         '"future" in the definitions is ignored',
         '"global_parameters" in the definitions is ignored',
         "the limits of user 'u' are ignored",
+        "the default queue type of vhost 'v' is kept and has no effect",
         '"colour" in the definitions\' queues is ignored',
     ]
 
@@ -331,6 +333,7 @@ def test_what_only_rabbitmq_has_is_left_out_with_all_that_goes_with_it_if_that_i
         "left out of the policies, for amqpd has no such: 'p'",
         "left out of the exchanges, for amqpd has no such: 'e', 'amq.mine'",
         "left out of the queues, for amqpd has no such: 's', 'amq.gen-1'",
+        "left out with them: 1 of the permissions, 2 of the bindings",
     ]
 
 
