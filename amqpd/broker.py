@@ -35,13 +35,12 @@ from amqpd.store.lost import Lost
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.recovered import Recovered
 from amqpd.store.topology import Topology
-from amqpd.vhosts.access import User
+from amqpd.vhosts.access import printable
 from amqpd.vhosts.changes import Changes
-from amqpd.vhosts.definitions import apply_definitions
-from amqpd.vhosts.definitions_reader import DefinitionsReader
+from amqpd.vhosts.definitions_loader import DefinitionsLoader
 from amqpd.vhosts.departures import Departures
 from amqpd.vhosts.policies import Policy
-from amqpd.vhosts.restore import DEFAULT_USER, restore_access, restore_vhosts
+from amqpd.vhosts.restore import restore_access, restore_vhosts
 from amqpd.vhosts.vhost import VHost
 from amqpd.wire.outbox import Outbox
 
@@ -73,8 +72,10 @@ class Broker:
         self.access.watch(self.vhosts)
         self.connections: dict[int, Connection] = {}
         self.throttle = Throttle(limits)
-        # True until definitions had their chance to say who may log in.
-        self._is_first_start = len(topology.users) == 0
+        is_first_start = len(topology.users) == 0
+        self._loader = DefinitionsLoader(
+            self.vhosts, self.access, self.changes, limits, self.agenda, entropy, is_first_start
+        )
         self._log = log
         self._entropy = entropy
         self._commits = Commits(log.mark - 1, self.agenda)
@@ -355,26 +356,22 @@ class Broker:
                 connection.session.unblock()
         self._finish()
 
-    def load_definitions(self, document: object, is_whole: bool = False) -> list[str]:
+    def load_definitions(
+        self, document: object, is_whole: bool = False, is_complete: bool = False, skip_unsupported: bool = False
+    ) -> list[str]:
         """Make what the document, decoded JSON in RabbitMQ's form, defines; returns what the operator should know.
 
         Raises DefinitionsError, and then nothing has changed. `is_whole`: the document is all there is to policies, so
-        others go; and users in it stand in the place of the one that a first start makes.
+        others go; and users in it stand in the place of the one that a first start makes. `is_complete`: other users and
+        permissions go too. `skip_unsupported`: what this broker does not have is left out, else the document is refused.
         """
-        agenda = self.agenda
-        reader = DefinitionsReader(self.vhosts, self.access, self.changes, self.limits, agenda, self._entropy)
-        definitions = reader.read(document)
-        apply_definitions(definitions, self.vhosts, self.access, self.changes, is_whole)
-        if is_whole and self._is_first_start and len(definitions.users) > 0:
-            self._forget_default_user(definitions.users)
-        self._is_first_start = False
+        loaded = self._loader.load(document, is_whole, is_complete, skip_unsupported)
+        if len(loaded.removed_users) > 0:
+            for connection in list(self.connections.values()):
+                if connection.user in loaded.removed_users:
+                    connection.force_close(f"user '{printable(connection.user)}' is deleted")
         self._finish()
-        return definitions.notices
-
-    def _forget_default_user(self, users: list[User]) -> None:
-        """RabbitMQ: a node that starts with definitions has no user whose password everybody knows."""
-        if DEFAULT_USER not in [user.name for user in users] and self.access.delete_user(DEFAULT_USER):
-            self.changes.delete_user(DEFAULT_USER)
+        return loaded.notices
 
     def set_policy(self, policy: Policy) -> None:
         """Live at once, also for what is in the queues. `checked_policy` makes one from somebody's input."""

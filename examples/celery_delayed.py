@@ -8,11 +8,14 @@ import os
 import time
 
 from celery import Celery
+from celery.signals import worker_shutdown
+
+QUEUE = "amqpd-example.celery"
 
 app = Celery("celery_delayed", broker=os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1/"), backend="rpc://")
 app.conf.update(
     # These three switch on Celery's native delayed delivery: a task with an ETA waits in the broker, not in a worker.
-    task_default_queue="celery_delayed",
+    task_default_queue=QUEUE,
     task_default_queue_type="quorum",
     task_default_exchange_type="topic",
     broker_connection_retry_on_startup=True,
@@ -29,6 +32,14 @@ def fetch(self, url: str) -> str:
     if self.request.retries < 2:
         raise ConnectionError(f"{url} does not answer")
     return f"{url} answered at try {self.request.retries + 1}"
+
+
+@worker_shutdown.connect
+def clean_up(**_: object) -> None:
+    """For a demonstration. Celery's own queues, in which delayed tasks of all applications wait, are left alone."""
+    with app.connection_for_write() as connection:
+        connection.default_channel.queue_delete(QUEUE)
+        connection.default_channel.exchange_delete(QUEUE)
 
 
 if __name__ == "__main__":

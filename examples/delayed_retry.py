@@ -1,9 +1,11 @@
 """Try again later, each time twice as late, and give up after four tries.
 
-    mail --> worker -- fails --> mail.wait (each message has its own expiration) -- expired --> mail
-                    -- fails for the fourth time --> mail.dead
+    MAIL --> worker -- fails --> WAIT (each message has its own expiration) -- expired --> MAIL
+                    -- fails for the fourth time --> DEAD
 
-usage: python delayed_retry.py [SECONDS]    # before the second try; then twice that, then four times
+usage: python delayed_retry.py [SECONDS] [--keep]
+
+SECONDS before the second try; then twice that, then four times. --keep leaves the queues, for dead_letters.py to look into.
 """
 
 import asyncio
@@ -16,7 +18,11 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1/")
-SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+MAIL = "amqpd-example.mail"
+WAIT = "amqpd-example.mail.wait"
+DEAD = "amqpd-example.mail.dead"
+KEEPS = "--keep" in sys.argv
+SECONDS = next((float(word) for word in sys.argv[1:] if word != "--keep"), 1.0)
 TRIES = 4
 BEGAN = time.monotonic()
 
@@ -44,7 +50,7 @@ def deaths(message: AbstractIncomingMessage, queue: str) -> int:
 
 async def work(message: AbstractIncomingMessage, channel: AbstractChannel) -> None:
     customer = message.body.decode()
-    retries = deaths(message, "mail.wait")
+    retries = deaths(message, WAIT)
     # The retry is published and the failed delivery acked, or neither: no crash loses or doubles a retry.
     async with channel.transaction():
         try:
@@ -57,7 +63,7 @@ async def work(message: AbstractIncomingMessage, channel: AbstractChannel) -> No
             delay = SECONDS * 2**retries
             say(f"{customer}: {error}, again in {delay:g} s")
             later = persistent(message.body, headers=message.headers, expiration=delay)
-            await channel.default_exchange.publish(later, "mail.wait")
+            await channel.default_exchange.publish(later, WAIT)
         else:
             say(f"{customer}: sent at try {retries + 1}")
         await message.ack()
@@ -66,11 +72,11 @@ async def work(message: AbstractIncomingMessage, channel: AbstractChannel) -> No
 async def main() -> None:
     async with await aio_pika.connect_robust(URL) as connection:
         publishing = await connection.channel()
-        to_dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "mail.dead"}
-        to_mail = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "mail"}
-        mail = await publishing.declare_queue("mail", durable=True, arguments=to_dead)
-        wait = await publishing.declare_queue("mail.wait", durable=True, arguments=to_mail)
-        dead = await publishing.declare_queue("mail.dead", durable=True)
+        to_dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD}
+        to_mail = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": MAIL}
+        mail = await publishing.declare_queue(MAIL, durable=True, arguments=to_dead)
+        wait = await publishing.declare_queue(WAIT, durable=True, arguments=to_mail)
+        dead = await publishing.declare_queue(DEAD, durable=True)
         for queue in (mail, wait, dead):
             await queue.purge()  # A demonstration begins anew.
 
@@ -86,10 +92,13 @@ async def main() -> None:
 
         async with dead.iterator() as letters:
             given_up = await anext(letters)
-        print(f"\n{given_up.body.decode()} is in mail.dead; x-death says:")
+        print(f"\n{given_up.body.decode()} is in {DEAD}; x-death says:")
         for death in given_up.headers["x-death"]:
             print(f"  {death['count']} x {death['reason']} in {death['queue']}")
-        # It is not acked, so it stays there: dead_letters.py shows it and sends it back.
+        # It is not acked, so it stays there for as long as the queue does: dead_letters.py shows it and sends it back.
+        if not KEEPS:
+            for queue in (mail, wait, dead):
+                await queue.delete(if_unused=False, if_empty=False)
 
 
 asyncio.run(main())

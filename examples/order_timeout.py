@@ -1,6 +1,6 @@
 """A flash sale: what is reserved is paid within N seconds, or it is on sale again.
 
-    reserve --> orders.unpaid (TTL, no consumer) -- expired --> orders.overdue --> paid? fine : cancel
+    reserve --> UNPAID (TTL, no consumer) -- expired --> OVERDUE --> paid? fine : cancel
 
 usage: python order_timeout.py [SECONDS]
 """
@@ -14,6 +14,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1/")
+UNPAID = "amqpd-example.orders.unpaid"
+OVERDUE = "amqpd-example.orders.overdue"
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
 
 
@@ -36,7 +38,7 @@ class Shop:
         self.unpaid.add(customer)
         # Durable queue, persistent message: the clock goes on although shop and broker may restart meanwhile.
         order = aio_pika.Message(customer.encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
-        await channel.default_exchange.publish(order, "orders.unpaid")
+        await channel.default_exchange.publish(order, UNPAID)
         self.say(f"{customer} reserves")
 
     def pay(self, customer: str) -> None:
@@ -55,18 +57,18 @@ class Shop:
 async def main() -> None:
     async with await aio_pika.connect_robust(URL) as connection:
         channel = await connection.channel()
-        for name in ("orders.unpaid", "orders.overdue"):
+        for name in (UNPAID, OVERDUE):
             await channel.queue_delete(name)  # A demonstration begins anew, perhaps with another TTL; a shop would not.
         await channel.declare_queue(
-            "orders.unpaid",
+            UNPAID,
             durable=True,
             arguments={
                 "x-message-ttl": int(SECONDS * 1000),
                 "x-dead-letter-exchange": "",
-                "x-dead-letter-routing-key": "orders.overdue",
+                "x-dead-letter-routing-key": OVERDUE,
             },
         )
-        overdue = await channel.declare_queue("orders.overdue", durable=True)
+        overdue = await channel.declare_queue(OVERDUE, durable=True)
 
         shop = Shop(stock=2)
         await overdue.consume(shop.time_is_over)
@@ -78,6 +80,8 @@ async def main() -> None:
         await asyncio.sleep(SECONDS * 3 / 4)
         await shop.reserve("Cleo", channel)
         shop.pay("Cleo")
+        for name in (UNPAID, OVERDUE):
+            await channel.queue_delete(name)
 
 
 asyncio.run(main())

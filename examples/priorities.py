@@ -10,25 +10,27 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 URL = os.environ.get("AMQP_URL", "amqp://guest:guest@127.0.0.1/")
+JOBS = "amqpd-example.jobs"
 LEVELS = {"report": 0, "mail": 5, "payment": 9}
 
 
 async def main() -> None:
     async with await aio_pika.connect_robust(URL) as connection:
         channel = await connection.channel()
-        await channel.declare_queue("jobs", durable=True, arguments={"x-max-priority": 9})
+        await channel.queue_delete(JOBS)  # What an interrupted run has left.
+        await channel.declare_queue(JOBS, durable=True, arguments={"x-max-priority": 9})
         done = asyncio.Semaphore(0)
 
         async def publish(*jobs: str) -> None:
             for job in jobs:
                 message = aio_pika.Message(job.encode(), priority=LEVELS[job.split()[0]])
-                await channel.default_exchange.publish(message, "jobs")
+                await channel.default_exchange.publish(message, JOBS)
 
         async def start_worker(name: str) -> None:
             own_channel = await connection.channel()
             # One job at a time: what a worker has fetched already, nothing can overtake.
             await own_channel.set_qos(prefetch_count=1)
-            queue = await own_channel.get_queue("jobs")
+            queue = await own_channel.get_queue(JOBS)
 
             async def work(job: AbstractIncomingMessage) -> None:
                 async with job.process():
@@ -48,6 +50,7 @@ async def main() -> None:
         await publish("payment 2")
         for _ in range(5):
             await done.acquire()
+        await channel.queue_delete(JOBS)
 
 
 asyncio.run(main())

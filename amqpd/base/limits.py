@@ -7,6 +7,8 @@ can make grow has a field here, with its unit last; 0 never means "unlimited" un
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +23,33 @@ CHANNEL_NUMBER_MAX: Final = 65_535
 CONSUMER_TIMEOUT_ACTIONS: Final = ("return", "close")
 ALARM_ACTIONS: Final = ("block", "nack")
 PASSIVE_DECLARE_PERMISSIONS: Final = ("none", "any")
+
+# Values that are one of a few words.
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "consumer_timeout_action": CONSUMER_TIMEOUT_ACTIONS,
+    "alarm_action": ALARM_ACTIONS,
+    "passive_declare_permissions": PASSIVE_DECLARE_PERMISSIONS,
+}
+
+COUNT_MAX: Final = 1_000_000_000
+DAY_MS: Final = 24 * 60 * 60 * 1000
+TEXT_BYTES_MAX: Final = 255
+# The most of a unit, for what has no bounds of its own.
+UNITS: Final = (("_bytes", 1024 * 1024 * MIB), ("_ms", 3650 * DAY_MS), ("_s", 3650 * DAY_MS // 1000))
+# Where that is too much, or where 0 has a meaning.
+BOUNDS: Final[dict[str, tuple[int, int]]] = {
+    "frame_max": (FRAME_MIN_SIZE, 16 * MIB),
+    "frame_max_min": (FRAME_MIN_SIZE, 16 * MIB),
+    "frame_bytes_before_tune_max": (FRAME_MIN_SIZE, 16 * MIB),
+    "bytes_before_open_max": (FRAME_MIN_SIZE, 1024 * MIB),
+    "channel_max": (1, CHANNEL_NUMBER_MAX),
+    "heartbeat_s": (0, 65_535),
+    "consumer_timeout_ms": (0, 3650 * DAY_MS),
+    "message_bytes_max": (1, 512 * MIB),
+    "segment_bytes": (MIB, 1024 * MIB),
+}
+# The first of two may not be above the second.
+ORDERED: Final = (("frame_max_min", "frame_max"), ("message_bytes_max", "partial_bytes_max"))
 
 
 @dataclass(frozen=True)
@@ -117,39 +146,54 @@ class Limits:
     # The log.
     segment_bytes: int = 64 * MIB
 
-    def refusal(self) -> str:
-        """One sentence about the first value that can't work; "" if all can."""
-        if not FRAME_MIN_SIZE <= self.frame_max_min <= self.frame_max:
-            return f"frame_max_min must be at least {FRAME_MIN_SIZE} and not above frame_max ({self.frame_max})"
-        if self.frame_max > 16 * MIB:
-            return f"frame_max must not be above {16 * MIB}"
-        if self.frame_bytes_before_tune_max < FRAME_MIN_SIZE:
-            return f"frame_bytes_before_tune_max must be at least {FRAME_MIN_SIZE}"
-        if min(self.connections_max, self.connections_unauthenticated_max) < 1:
-            return "connections_max and connections_unauthenticated_max must be at least 1"
-        if min(self.handshakes_max, self.handshakes_per_host_max) < 1:
-            return "handshakes_max and handshakes_per_host_max must be at least 1"
-        if not 1 <= self.channel_max <= CHANNEL_NUMBER_MAX:
-            return f"channel_max must be from 1 to {CHANNEL_NUMBER_MAX}"
-        if not 0 <= self.heartbeat_s <= 65_535:
-            return "heartbeat_s must be from 0 to 65535"
-        if not 1 <= self.message_bytes_max <= 512 * MIB:
-            return f"message_bytes_max must be from 1 to {512 * MIB}"
-        if self.partial_bytes_max < self.message_bytes_max:
-            return "partial_bytes_max must not be below message_bytes_max"
-        if self.consumer_timeout_action not in CONSUMER_TIMEOUT_ACTIONS:
-            actions = " or ".join(CONSUMER_TIMEOUT_ACTIONS)
-            return f"consumer_timeout_action must be {actions}, not {self.consumer_timeout_action!r}"
-        if self.alarm_action not in ALARM_ACTIONS:
-            return f"alarm_action must be {' or '.join(ALARM_ACTIONS)}, not {self.alarm_action!r}"
-        if self.passive_declare_permissions not in PASSIVE_DECLARE_PERMISSIONS:
-            choices = " or ".join(PASSIVE_DECLARE_PERMISSIONS)
-            return f"passive_declare_permissions must be {choices}, not {self.passive_declare_permissions!r}"
-        if not MIB <= self.segment_bytes <= 1024 * MIB:
-            return f"segment_bytes must be from {MIB} to {1024 * MIB}"
-        if len(self.version.split(".")) != 3 or not self.version.replace(".", "").isdigit():
-            return f"version must be three integers with dots between them, not {self.version!r}"
+    def refusal(self, given: Collection[str] = ()) -> str:
+        """One sentence about the first value that can't work, beginning with its name; "" if all can.
+
+        Where two contradict each other it is about the one that is in `given`, if the other one is not.
+        """
+        for field in dataclasses.fields(self):
+            why = _fault(field.name, getattr(self, field.name))
+            if why != "":
+                return f"{field.name} {why}"
+        for low, high in ORDERED:
+            least: int = getattr(self, low)
+            most: int = getattr(self, high)
+            if least > most:
+                if high in given and low not in given:
+                    return f"{high} must be at least {low} ({least}), not {most}"
+                return f"{low} must be at most {high} ({most}), not {least}"
         return ""
+
+
+def _fault(name: str, value: object) -> str:
+    """What is wrong with a value by itself."""
+    if isinstance(value, int):
+        least, most = bounds_of(name)
+        return "" if least <= value <= most else f"must be from {least} to {most}, not {value}"
+    choices = CHOICES.get(name)
+    if choices is not None and value not in choices:
+        return f"must be {' or '.join(choices)}, not {value!r}"
+    if name == "version" and not _is_version(str(value)):
+        return f"must be three integers with dots between them, not {value!r}"
+    for text in value if isinstance(value, tuple) else (value,):
+        if not 1 <= len(str(text).encode("utf-8", "surrogateescape")) <= TEXT_BYTES_MAX or not str(text).isprintable():
+            return f"must have 1 to {TEXT_BYTES_MAX} printable bytes, not {value!r}"
+    return ""
+
+
+def _is_version(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts)
+
+
+def bounds_of(name: str) -> tuple[int, int]:
+    """The least and the most that a number may be: its own bounds, or those of its unit."""
+    if name in BOUNDS:
+        return BOUNDS[name]
+    for unit, most in UNITS:
+        if name.endswith((unit, f"{unit}_max")):
+            return 1, most
+    return 1, COUNT_MAX
 
 
 DEFAULTS: Final = Limits()

@@ -11,16 +11,33 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from amqpd.config import LOG_FORMATS, LOG_LEVELS, ConfigError, load_config
 
+EXIT_FLAG = 2
 EXIT_CONFIG = 78
 
 
+class Flags(argparse.ArgumentParser):
+    """What is wrong with the flags is one sentence, and the usage only what was asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        import difflib
+
+        known = [flag for action in self._actions for flag in action.option_strings]
+        unknown = re.match(r"unrecognized arguments: (-[^ =]*)", message)
+        nearest = difflib.get_close_matches(unknown[1], known, n=1) if unknown else []
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        sys.stderr.write(f"amqpd can't start: {message}{hint} (amqpd serve --help lists the flags)\n")
+        sys.exit(EXIT_FLAG)
+
+
 def parser() -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(
+    flags = Flags(
         prog="amqpd serve",
         description="Run the broker in the foreground until SIGTERM or SIGINT.",
         epilog="Every setting can also stand in the file, or in the environment as AMQPD_<NAME>.",
@@ -41,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     )
     management = flags.add_mutually_exclusive_group()
     management.add_argument(
-        "--management", metavar="HOST:PORT", help="for the management API; nothing listens there yet"
+        "--management", metavar="HOST:PORT", help="there is no management API yet: refused, unless it says none"
     )
     management.add_argument("--no-management", dest="management", action="store_const", const="none")
     flags.add_argument("--log-level", choices=LOG_LEVELS)
@@ -59,6 +76,8 @@ def read_flags(arguments: Sequence[str]) -> dict[str, object]:
         key, separator, value = pair.partition("=")
         if not separator:
             raise ConfigError(f"--set needs KEY=VALUE, not {pair!r}")
+        if key.strip() == "config":
+            raise ConfigError("--set config=... comes too late: say --config FILE")
         flags[key.strip()] = value.strip()
     return flags
 

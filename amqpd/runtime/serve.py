@@ -4,7 +4,7 @@ Owns the start and stop order and the exit code. Does not own turns, sockets, fi
 
     start   logs, certificates, data directory (locked), addresses bound, recovery, core, definitions, writer, listening,
             ready line
-    SIGHUP  the definitions file once more
+    SIGHUP  the definitions file once more; SIGUSR1, SIGUSR2 and SIGPIPE do nothing
     stop    stop listening, 320 to every client, let them answer, everything synced, last checkpoint, clean-stop marker, exit 0
 
 Invariant: nothing listens before recovery has ended; whatever goes wrong before the ready line is one sentence and an exit
@@ -17,6 +17,7 @@ import asyncio
 import dataclasses
 import gc
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -121,6 +122,7 @@ class Server:
         self._logger = logger
         self._doors: list[Door] = []
         self._stopping = asyncio.Event()
+        self._has_said_signals = False
         self._failure: Exception | None = None
         # The failure, if it is ours and not the disk's.
         self._bug: Exception | None = None
@@ -162,6 +164,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stopping.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reload)
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            self._loop.add_signal_handler(number, self._say_signals)
         # Everything that lives now lives for long. Messages make no cycles, so that looking for some among millions of
         # them is wasted: see docs/decisions/0004. Connections do: Watch collects after many were lost.
         gc.collect()
@@ -180,10 +184,18 @@ class Server:
             return self._give_up(self._failure)
         return await self._stop()
 
+    def _say_signals(self) -> None:
+        if not self._has_said_signals:
+            self._has_said_signals = True
+            self._logger.info("SIGUSR1 and SIGUSR2 do nothing; SIGHUP loads the definitions file again, SIGTERM stops")
+
     def _load_definitions(self) -> None:
-        path = self._config.definitions
+        config = self._config
+        path = config.definitions
         if path is not None:
-            for notice in load_definitions(self.broker, path):
+            for notice in load_definitions(
+                self.broker, path, config.definitions_is_complete, config.definitions_skip_unsupported
+            ):
                 self._logger.warning("%s", notice)
             self._logger.info("definitions loaded from %s", path)
 
@@ -195,7 +207,10 @@ class Server:
         try:
             self._load_definitions()
         except BadDefinitions as error:
-            self._logger.error("%s; everything stays as it was", error)
+            sentence, *problems = str(error).splitlines()
+            self._logger.error("%s; everything stays as it was", sentence.removesuffix(":"))
+            for problem in problems:
+                self._logger.error("%s", problem.strip())
 
     def _listen(self, bound: list[tuple[str, Address, socket.socket]]) -> None:
         config = self._config
@@ -214,6 +229,8 @@ class Server:
         for scheme, address, _ in bound:
             if scheme == "amqp" and not is_loopback(address.host):
                 self._logger.warning("passwords travel unencrypted to %s: consider --amqps", address)
+        if os.geteuid() == 0:
+            self._logger.warning("running as root: a user of its own, with nothing but the data directory, is enough")
         # On a terminal both would be seen.
         level = logging.DEBUG if sys.stdout.isatty() and sys.stderr.isatty() else logging.INFO
         self._logger.log(level, "amqpd %s is ready at %s, data in %s", __version__, where, self._directory.path)
@@ -307,6 +324,9 @@ class Server:
 def serve(config: Config) -> int:
     """Run until told to stop; the exit code."""
     memory.keep_heap()
+    # Until the loop has its own say in them: a start may take long, and none of these is to end it.
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
     logger = logs.set_up(config.log_level, config.log_format)
     for warning in config.warnings:
         logger.warning("%s", warning)

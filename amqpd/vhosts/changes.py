@@ -114,6 +114,9 @@ class Changes:
     def put_permission(self, row: dict[str, object]) -> None:
         self._add(put(PERMISSIONS, row))
 
+    def delete_permission(self, row: dict[str, object]) -> None:
+        self._add(delete(PERMISSIONS, {"user": row["user"], "vhost": row["vhost"]}))
+
     def put_policy(self, policy: Policy) -> None:
         self._add(put(PARAMETERS if policy.is_operator else POLICIES, policy.row()))
 

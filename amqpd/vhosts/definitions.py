@@ -3,7 +3,8 @@
 Owns the order in which its parts are applied. Does not own the checks: definitions_reader.py makes a `Definitions` whose
 every part can be applied, or raises, so nothing is ever half-applied. What is there already stays: a queue or an
 exchange of the same name is not touched, a user, permission or policy of the same name is replaced. Nothing is deleted,
-except by a document that is `whole`: policies that it does not have, and the user that a first start made.
+except by a document that is `whole`: policies that it does not have, and the user that a first start made; users and
+permissions see definition_users.py.
 """
 
 from __future__ import annotations
@@ -45,10 +46,19 @@ class Definitions:
         self.bindings: list[tuple[str, Binding]] = []
         self.policies: list[Policy] = []
         # True if the document has these parts at all, though they may be empty.
+        self.has_users = False
+        self.has_permissions = False
         self.has_policies = False
         self.has_operator_policies = False
         # What was ignored, and what is otherwise than the document has it.
         self.notices: list[str] = []
+        self._noted: set[str] = set()
+
+    def note(self, line: str) -> None:
+        """Once, however often."""
+        if line not in self._noted:
+            self._noted.add(line)
+            self.notices.append(line)
 
 
 def apply_definitions(
@@ -76,15 +86,11 @@ def apply_definitions(
             exchange.arguments,
         )
     for queue in definitions.queues:
-        is_server_named = queue.name.startswith("amq.")
         vhosts[queue.vhost].declare_queue(
-            queue.name, queue.durable, False, queue.auto_delete, 0, queue.arguments, is_server_named
+            queue.name, queue.durable, False, queue.auto_delete, 0, queue.arguments, False
         )
     for vhost_name, binding in definitions.bindings:
         vhosts[vhost_name].bind(binding)
-    for vhost in vhosts.values():
-        # Routes that channels remember carry the permission to use them.
-        vhost.routes.drop()
 
 
 def _apply_policies(definitions: Definitions, vhosts: dict[str, VHost], changes: Changes, is_whole: bool) -> None:

@@ -283,7 +283,10 @@ def test_definitions_are_all_or_nothing(broker: BrokerHarness) -> None:
         "users": [{"name": "u", "password": "p"}],
         "queues": [{"name": "good", "vhost": "/"}, {"name": "bad", "vhost": "/", "arguments": {"x-expires": 0}}],
     }
-    with pytest.raises(DefinitionsError, match=r"^invalid arg 'x-expires' for queue 'bad' in vhost '/'"):
+    with pytest.raises(
+        DefinitionsError,
+        match=r"^queues\[1\].arguments.x-expires: invalid arg 'x-expires' for queue 'bad' in vhost '/'",
+    ):
         load(broker, document)
     core = broker.broker
     assert list(core.vhosts) == ["/"]

@@ -15,7 +15,7 @@ from tests.live.test_process import Client, Process, wait_until
 
 pytestmark = pytest.mark.live
 
-Start = Callable[[], Process]
+Start = Callable[..., Process]
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def file(tmp_path: Path) -> Path:
 def start(tmp_path: Path, file: Path) -> Iterator[Start]:
     started: list[Process] = []
 
-    def start_one() -> Process:
-        process = Process(tmp_path, "--amqp", "127.0.0.1:0", "--definitions", str(file))
+    def start_one(*flags: str) -> Process:
+        process = Process(tmp_path, "--amqp", "127.0.0.1:0", "--definitions", str(file), *flags)
         started.append(process)
         return process
 
@@ -77,7 +77,7 @@ def test_a_bad_file_keeps_it_from_starting(start: Start, file: Path) -> None:
     write(file, {"name": "p", "pattern": "", "definition": {"max-length": -1}})
     broker = start().ends_with(1)
     assert broker.output == ""
-    sentence = f"amqpd can't start: {file}: policy 'p' in vhost '/': -1 is not a valid maximum length"
+    sentence = f"amqpd can't start: {file}: policies[0]: policy 'p' in vhost '/': -1 is not a valid maximum length"
     assert sentence in broker.log.splitlines()
     write(file)
     start().wait_ready().stop()
@@ -92,6 +92,46 @@ def test_nobody_logs_in_as_guest_where_the_file_says_who_may(start: Start, file:
         client = Client(broker.port()).log_in()
         assert isinstance(client.read(), commands.Connection.Close)
         broker.stop()
+
+
+def test_who_leaves_a_complete_file_loses_the_connection_at_once_and_for_good(start: Start, file: Path) -> None:
+    all_of_it = {"vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+    users = [{"name": name, "password": name} for name in ("admin", "guest")]
+    permissions = [{"user": user["name"], **all_of_it} for user in users]
+    write(file, users=users, permissions=permissions)
+    broker = start("--set", "definitions.is_complete=true").wait_ready()
+    client = Client(broker.port()).open()
+    write(file, users=users[:1], permissions=permissions[:1])
+    reload(broker)
+    close = client.read()
+    assert isinstance(close, commands.Connection.Close)
+    assert (close.reply_code, close.reply_text) == (320, "CONNECTION_FORCED - user 'guest' is deleted")
+    assert "removed, for the definitions don't have them: users 'guest'" in broker.log
+    broker.stop()
+    file.write_text(json.dumps({"queues": []}))
+    broker = start().wait_ready()
+    refused = Client(broker.port()).log_in().read()
+    assert isinstance(refused, commands.Connection.Close)
+    assert refused.reply_code == 403
+    broker.stop()
+
+
+def test_all_that_is_wrong_with_a_file_is_told_at_start_and_on_a_signal(start: Start, file: Path) -> None:
+    queues = [{"name": "amq.q", "vhost": "/"}, {"name": "s", "vhost": "/", "type": "stream"}]
+    file.write_text(json.dumps({"queues": queues}))
+    lines = start().ends_with(1).log.splitlines()
+    assert lines[0].startswith(
+        f"amqpd can't start: {file} has 2 problems, and nothing of it was loaded (amqpd has no such"
+    )
+    assert [line.split(":")[0] for line in lines[1:]] == ["    queues[0].name", "    queues[1].type"]
+    file.write_text("{}")
+    broker = start().wait_ready()
+    file.write_text(json.dumps({"queues": queues}))
+    reload(broker)
+    wait_until(lambda: "queues[1].type: " in broker.log, "the last one")
+    assert "everything stays as it was" in broker.stop().log
+    broker = start("--set", "definitions.skip_unsupported=true").wait_ready()
+    assert "left out of the queues, for amqpd has no such: 'amq.q', 's'" in broker.stop().log
 
 
 def test_without_a_file_the_signal_does_nothing(tmp_path: Path) -> None:

@@ -265,6 +265,14 @@ def test_address_in_use_is_one_sentence(start: Start, tmp_path: Path) -> None:
     ("flags", "sentence"),
     [
         (["--set", "limits.frame_mx=1"], "unknown key 'limits.frame_mx' on the command line; did you mean"),
+        (
+            ["--set", "limits.frame_max=100"],
+            "limits.frame_max on the command line must be from 4096 to 16777216, not 100",
+        ),
+        (
+            ["--set", "management=127.0.0.1:1"],
+            'management on the command line must be "none" or left out, for there is',
+        ),
         (["--config", "missing.toml"], "can't read the configuration file missing.toml: No such file or directory"),
         (["--amqps", "127.0.0.1:0"], "amqps needs tls_cert and tls_key"),
     ],
@@ -374,6 +382,42 @@ def test_connections_beyond_the_bound_are_refused_and_the_others_go_on(start: St
     assert Client(broker.port()).is_closed()
     assert clients[0].declare("still-served") == 0
     wait_until(lambda: "refused" in broker.log, "the refusal in the log")
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE])
+def test_signals_without_a_use_end_nothing(start: Start, number: int) -> None:
+    broker = start().wait_ready()
+    for _ in range(3):
+        broker.process.send_signal(number)
+    if number != signal.SIGPIPE:
+        wait_until(lambda: "SIGHUP loads the definitions file again" in broker.log, "it says what has a use")
+    assert Client(broker.port()).open().declare("served") == 0
+    assert broker.stop().log.count("SIGHUP loads") == (number != signal.SIGPIPE)
+
+
+def test_signals_that_come_before_it_is_ready_end_nothing(start: Start) -> None:
+    broker = start()
+    # From here on everything that serve needs is imported, which it does first.
+    wait_until(lambda: "SIG_IGN" in ignored(broker.process.pid) or "ready" in broker.output, "signals are taken")
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE):
+        broker.process.send_signal(number)
+    broker.wait_ready().stop()
+
+
+def ignored(pid: int) -> str:
+    """SIG_IGN if the process ignores SIGUSR1."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(re.search(r"^SigIgn:\s*(\w+)$", status, re.MULTILINE)[1], 16)  # type: ignore[index]
+    return "SIG_IGN" if mask & (1 << (signal.SIGUSR1 - 1)) else ""
+
+
+def test_mistyped_variable_is_said_and_root_is_warned(start: Start) -> None:
+    broker = start("--log-level", "warning", environ={"AMQPD_LIMIT_FRAME_MAX": "1"}).wait_ready()
+    log = broker.stop().log
+    assert (
+        "AMQPD_LIMIT_FRAME_MAX is not a setting of amqpd and is ignored; did you mean 'AMQPD_LIMITS_FRAME_MAX'?" in log
+    )
+    assert ("running as root" in log) == (os.geteuid() == 0)
 
 
 @pytest.mark.skipif(not COMPILED, reason="the bounds are those of the compiled core")

@@ -63,7 +63,7 @@ class Judge:
         ledger = self._ledger
         publish = copy.publish
         is_owed = publish.state == CONFIRMED or copy.is_known
-        if not is_owed or copy.spec.drops() or copy.place in ledger.gone:
+        if not is_owed or copy.spec.drops() or ledger.may_be_dropped(copy) or copy.place in ledger.gone:
             return False
         if copy.settle != NOT and (copy.settle_kind == ACK or not copy.spec.dead_targets):
             return False

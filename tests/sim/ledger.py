@@ -348,6 +348,10 @@ class Ledger:
         """A dead letter that a target refuses stays where it was, and nobody is told."""
         return any(self.specs[target].refuses for target in copy.spec.dead_targets)
 
+    def may_be_dropped(self, copy: Copy) -> bool:
+        """The queue is too long, and so is where its dead letters go: what is held back bounds itself."""
+        return copy.spec.is_cut() and self._may_be_refused(copy)
+
     def cut(self, who: str, held: list[Copy], unsure: list[Copy]) -> None:
         """The connection of a client is gone: what it held comes again, and what it said last may not have been heard."""
         self.event += 1

@@ -26,13 +26,14 @@ from amqpd.queues.chunk import Chunk, PageRead
 from amqpd.queues.queue import Queue
 from amqpd.store.batch import BATCH_MAGIC, Batch, BatchHeader
 from amqpd.store.checkpoint import CheckpointBuilder
+from amqpd.store.disk import DiskFull
 from amqpd.store.log import Log
 from amqpd.store.log_reader import LogReader
 from amqpd.store.page import Page
 from amqpd.store.reclaim import Reclaim
 from amqpd.store.record import MOVE
 from amqpd.store.replay import Replay
-from amqpd.store.segment import DiskFull, SegmentWriter
+from amqpd.store.segment import SegmentWriter
 from amqpd.vhosts.changes import Changes
 from tests.sim.disk import SimDisk
 from tests.sim.plan import draw

@@ -218,7 +218,7 @@ def _depth(source: random.Random) -> DepthSpec:
         chunk_count=source.randrange(2, 5),
         chunk_bytes=source.choice((400, 1 << 20, 1 << 20)),
         resident_chunks=source.randrange(1, 4),
-        described_count=source.choice((1, 3, 10, 20_000)),
+        described_count=source.choice((7, 15, 40, 20_000)),
         moved_bytes=source.choice((1, 300, 2000, 4 << 20)),
     )
 

@@ -67,7 +67,7 @@ class Refused(Exception):
 ROUNDS_MAX = 3000
 # Steps from one count of what segments hold to the next.
 COUNT_EVERY = 8
-QUIET_MS = 12_000
+QUIET_MS = 30_000
 
 
 class World:

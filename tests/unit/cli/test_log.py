@@ -124,7 +124,7 @@ def test_room_that_is_kept_for_settles_is_none_of_the_log(data: Path, command: s
     (data / name).write_bytes(bytes(5000))
     after = run(command, data)
     assert (after.exit_code, after.output) == (before.exit_code, before.output)
-    DataDirectory(data, 5000).load()
+    DataDirectory(data, settle_reserve_bytes=5000).load()
     assert (data / name).exists() is (name == "reserve")
 
 

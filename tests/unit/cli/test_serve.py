@@ -36,11 +36,34 @@ def test_set_without_a_value_is_refused() -> None:
         read_flags(["--set", "limits.frame_max"])
 
 
-def test_unknown_flag_prints_usage_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--frobnicate"], "unrecognized arguments: --frobnicate"),
+        (["--data-dri", "x"], "unrecognized arguments: --data-dri x; did you mean --data-dir?"),
+        (["--log-level", "loud"], "argument --log-level: invalid choice: 'loud'"),
+        (["--data-dir"], "argument --data-dir: expected one argument"),
+        (
+            ["--management", "h:1", "--no-management"],
+            "argument --no-management: not allowed with argument --management",
+        ),
+    ],
+)
+def test_wrong_flag_is_one_sentence_and_exit_code_2(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        read_flags(["--frobnicate"])
+        read_flags(arguments)
     assert caught.value.code == 2
-    assert "usage: amqpd serve" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith(f"amqpd can't start: {sentence}")
+    assert error.endswith(" (amqpd serve --help lists the flags)\n")
+    assert error.count("\n") == 1
+
+
+def test_a_configuration_file_is_not_named_by_set() -> None:
+    with pytest.raises(ConfigError, match="say --config FILE"):
+        read_flags(["--set", "config=x.toml"])
 
 
 def test_wrong_setting_is_one_sentence_and_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,14 +13,16 @@ import pytest
 from amqpd.runtime.descriptors import SPARE_MAX, SpareDescriptors
 from amqpd.runtime.file_disk import READING_MAX, FileDisk
 
-FILES_MAX = 300
+# So many more than there are may be open.
+MORE_FILES = 200
 
 
 @pytest.fixture
 def taken() -> Iterator[list[int]]:
     """Whoever adds to it takes descriptors until there are none."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_MAX, hard))
+    files_max = max(int(name) for name in os.listdir("/proc/self/fd")) + MORE_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, hard))
     descriptors: list[int] = []
     yield descriptors
     for descriptor in descriptors:

@@ -164,7 +164,7 @@ def test_a_queue_whose_name_looks_hidden_is_a_queue_and_keeps_its_messages(
     vhost = restored(rows_of(name, kind, exchange_type), with_message(), changes)["/"]
     assert vhost.queues[name].ready.count == 1
     assert vhost.delays.queues() == []
-    assert [change.row["kind"] for change in changes.take()] == ([PLAIN] if kind == UNDECIDED else [])
+    assert [change.row["kind"] for change in changes.take(1)] == ([PLAIN] if kind == UNDECIDED else [])
 
 
 @pytest.mark.parametrize("kind", [DELAY, UNDECIDED])
@@ -175,7 +175,7 @@ def test_the_hidden_store_of_an_exchange_that_delays_is_found_again(kind: str) -
     delayed = vhost.delays.of("x")
     assert delayed is not None
     assert delayed.count == 1
-    assert [change.row["kind"] for change in changes.take()] == ([DELAY] if kind == UNDECIDED else [])
+    assert [change.row["kind"] for change in changes.take(1)] == ([DELAY] if kind == UNDECIDED else [])
 
 
 def test_a_store_of_an_exchange_that_a_policy_lets_delay_is_found_again() -> None:
