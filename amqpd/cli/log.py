@@ -1,4 +1,5 @@
-"""`amqpd log verify|stat|dump|lost DIR`: is the log what was written, what is in it, its records, and what was given up.
+"""`amqpd log verify|stat|dump|lost|parked DIR`: is the log what was written, what is in it, its records, what was given up,
+and what was put aside.
 
 Owns the commands and their exit codes. Does not own the walk (log_survey.py), nor what a record or a table looks like
 (log_records.py, log_stat.py). Nothing here takes the lock or changes a file: a broker may be at work in DIR.
@@ -16,6 +17,7 @@ from typing import Annotated
 import typer
 
 from amqpd.base.errors import UnknownFormat
+from amqpd.cli.log_parked import parked_entries, parked_line
 from amqpd.cli.log_records import Dump, lost_line
 from amqpd.cli.log_stat import Stat
 from amqpd.cli.log_survey import EXIT_UNREADABLE, CannotLook, Survey, counted, progress
@@ -101,6 +103,24 @@ def lost_command(
         print(json.dumps(each) if as_json else lost_line(each))
     if bad_count:
         say(f"{counted(bad_count, 'line')} of lost.jsonl can't be read")
+
+
+@app.command("parked")
+def parked_command(
+    directory: Directory,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, with headers and bodies in base64")] = False,
+) -> None:
+    """Messages that something went wrong with: kept in their queues and given to nobody, until the queue is purged.
+
+    What went wrong stands in the broker's log, with the message's number.
+    """
+    found = survey(directory)
+    found.walk()
+    for queue_id, entry in parked_entries(found.recovered):
+        print(parked_line(found.names.get(queue_id, f"queue_id {queue_id}"), entry, as_json))
+    for sentence in [*(f"can't read {each}" for each in found.unreadable), *found.notices]:
+        say(sentence)
+    raise typer.Exit(EXIT_UNREADABLE if found.unreadable else 0)
 
 
 @app.command("dump")
