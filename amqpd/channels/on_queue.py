@@ -142,6 +142,9 @@ def on_queue_delete(channel: Channel, method: commands.Queue.Delete) -> None:
             raise PreconditionFailed(f"{queue_in(name, vhost.name)} not empty")
         if method.if_unused and len(queue.consumers.all) > 0:
             raise PreconditionFailed(f"{queue_in(name, vhost.name)} in use")
+        if queue.is_stored and queue.departing.count > 0:
+            session.repeat_next_turn()
+            return
         session.is_postponing = True
         count = vhost.delete_queue(queue)
     if not method.nowait:

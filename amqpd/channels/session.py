@@ -200,6 +200,11 @@ class Session(CommitWaiter):
             self._hold(FOR_TURN)
             self.resting.append(self)
 
+    def repeat_next_turn(self) -> None:
+        """The method at hand comes too early: it is handled again in the next turn."""
+        self.is_repeating = True
+        self.rest()
+
     @property
     def is_resting(self) -> bool:
         return self._holds & FOR_TURN != 0

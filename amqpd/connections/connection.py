@@ -79,6 +79,8 @@ BYTES_PER_UNIT_SHIFT: Final = 8
 METHOD_COST: Final = 20
 # Less than this is handled whatever the turn has cost so far: a quiet connection does not wait for the busy ones.
 SMALL_INPUT_BYTES: Final = 16 << 10
+# A peer that leaves so many times outgoing_bytes_max unread is not heard before it reads.
+UNSENT_SHARE: Final = 4
 # All that still counts once frames can't be told apart any more.
 CLOSE_OK_FRAME: Final = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x33\xce"
 
@@ -516,6 +518,12 @@ class Connection:
             self._reopen()
         else:
             outbox.is_open = False
+
+    def unsent(self, size_bytes: i64) -> None:
+        """The socket is full and so much waits for it. Deliveries wait already; with far too much so does whatever is asked."""
+        session = self.session
+        if session is not None and size_bytes > UNSENT_SHARE * self.limits.outgoing_bytes_max:
+            session.hold_for_peer()
 
     def _reopen(self) -> None:
         if self.outbox.is_open or self.outbox.is_socket_full:

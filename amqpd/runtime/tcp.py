@@ -65,6 +65,7 @@ class Peer(asyncio.Protocol):
     __slots__ = (
         "_connection",
         "_guest",
+        "_is_full",
         "_is_leaving",
         "_is_reading",
         "_patience_s",
@@ -83,6 +84,7 @@ class Peer(asyncio.Protocol):
         self._turn = peers.turn
         self._is_reading = True
         self._is_leaving = False
+        self._is_full = False
         # Deadline for progress while watched: the loop's time, or 0 before the first look.
         self._patience_s = 0.0
         self._unsent_bytes = 0
@@ -123,11 +125,13 @@ class Peer(asyncio.Protocol):
             turn.resting.append(self)
 
     def pause_writing(self) -> None:
+        self._is_full = True
         self._turn.begin()
         self._connection.set_writable(False)
         self._watch()
 
     def resume_writing(self) -> None:
+        self._is_full = False
         self._turn.begin()
         self._peers.watched.pop(self, None)
         # What the core held back leaves at the end of this turn.
@@ -157,6 +161,8 @@ class Peer(asyncio.Protocol):
             return
         if output:
             transport.write(output)
+        if self._is_full:
+            connection.unsent(transport.get_write_buffer_size())
         if connection.closing:
             self._say_goodbye()
         else:

@@ -54,6 +54,7 @@ class VHost:
         self.binding_count: i64 = 0
         # Queues with x-expires, looked at on every tick.
         self._expiring: dict[str, Queue] = {}
+        self._doomed: dict[str, Queue] = {}
         self._limits = limits
         self._agenda = agenda
         self.dead_letters = DeadLetters(self, agenda)
@@ -212,8 +213,15 @@ class VHost:
             self._expiring[queue.name] = queue
 
     def delete_queue(self, queue: Queue) -> int:
-        """Remove it with its bindings and messages; returns how many were ready."""
+        """Remove it with its bindings and messages; returns how many it held.
+
+        A durable one from which messages depart goes when they have, in one of the next ticks: or a crash in between would
+        leave them nowhere. Who has asked for it waits for that beforehand (channels/on_queue.py).
+        """
         if queue.is_deleted:
+            return 0
+        if queue.is_stored and queue.departing.count > 0:
+            self._doomed[queue.name] = queue
             return 0
         self.queues.pop(queue.name, None)
         self._expiring.pop(queue.name, None)
@@ -231,7 +239,14 @@ class VHost:
             self.delete_queue(queue)
 
     def expire_queues(self) -> None:
-        """Delete what x-expires says; called on every tick."""
+        """Delete what x-expires says, and what could not go before; called on every tick."""
+        if len(self._doomed) > 0:
+            doomed = self._doomed
+            self._doomed = {}
+            for queue in doomed.values():
+                # Whoever consumes from it since has saved it.
+                if len(queue.consumers.all) == 0:
+                    self.delete_queue(queue)
         if len(self._expiring) == 0:
             return
         for queue in [each for each in self._expiring.values() if each.is_expired]:

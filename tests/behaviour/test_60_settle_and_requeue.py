@@ -158,6 +158,17 @@ def test_a_peer_that_does_not_read_is_not_heard(broker: BrokerHarness, client: C
     assert len(client.take_all(commands.Basic.GetOk)) == 100
 
 
+def test_replies_to_a_peer_that_reads_nothing_do_not_pile_up(broker: BrokerHarness, client: Client) -> None:
+    declare = method_frame(1, new_method(commands.Queue.Declare, queue="q"))
+    client.connection.set_writable(False)
+    client.connection.unsent(1 << 30)
+    broker.broker.receive(client.connection, declare * 10)
+    assert "q" not in broker.broker.vhosts["/"].queues
+    client.connection.set_writable(True)
+    broker.settle()
+    assert len(client.take_all(commands.Queue.DeclareOk)) == 10
+
+
 def test_a_recover_tells_a_peer_no_more_than_it_reads(broker: BrokerHarness, client: Client) -> None:
     fill(client, *[b"x" * 200_000] * 20)
     consume(client)

@@ -146,6 +146,42 @@ def test_a_letter_for_a_missing_exchange_is_dropped_and_the_publisher_only_nacke
     assert broker.broker.vhosts["/"].dead_letters.unroutable_count == 1
 
 
+def departing(broker: BrokerHarness, client: Client, **values: bool) -> None:
+    """Durable `q`, from which three messages are about to leave for `dead`, while others use up the turns."""
+    declare(client, "dead")
+    table = encode_table({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
+    client.declare("q", durable=True, arguments=table, **values)
+    client.call(1, new_method(commands.Basic.Consume, queue="q", consumer_tag="c"))
+    for number in range(3):
+        client.publish("q", b"%d" % number, properties=PERSISTENT)
+    broker.broker.agenda.budget = 0
+    nack = new_method(commands.Basic.Nack, multiple=True, requeue=False)
+    broker.broker.receive(client.connection, method_frame(1, nack))
+    assert queue_of(broker).departing.count == 3
+
+
+def test_a_queue_is_deleted_when_its_dead_letters_have_gone(broker: BrokerHarness, client: Client) -> None:
+    departing(broker, client)
+    delete = new_method(commands.Queue.Delete, queue="q", if_empty=False)
+    broker.broker.receive(client.connection, method_frame(1, delete))
+    assert "q" in broker.broker.vhosts["/"].queues
+    broker.settle()
+    assert "q" not in broker.broker.vhosts["/"].queues
+    assert len(client.take_all(commands.Queue.DeleteOk)) == 1
+    assert drained(client, "dead") == [b"0", b"1", b"2"]
+
+
+def test_an_auto_delete_queue_goes_when_its_dead_letters_have_gone(broker: BrokerHarness, client: Client) -> None:
+    departing(broker, client, auto_delete=True)
+    broker.broker.receive(
+        client.connection, method_frame(1, new_method(commands.Basic.Cancel, consumer_tag="c", nowait=True))
+    )
+    assert "q" in broker.broker.vhosts["/"].queues
+    broker.advance(200)
+    assert "q" not in broker.broker.vhosts["/"].queues
+    assert drained(client, "dead") == [b"0", b"1", b"2"]
+
+
 def test_a_transaction_that_a_queue_has_no_bytes_for_is_refused_whole(broker: BrokerHarness, client: Client) -> None:
     declare(client, "limited", max_length_bytes=100, overflow="reject-publish")
     client.declare("source")

@@ -56,6 +56,7 @@ class FakeConnection:
         self.closing = False
         self.reading = True
         self.writable = True
+        self.unsent_bytes = 0
         self.session: object | None = None
         self.state = 0
         self.is_held_back = False
@@ -70,6 +71,9 @@ class FakeConnection:
 
     def set_writable(self, writable: bool) -> None:
         self.writable = writable
+
+    def unsent(self, size_bytes: int) -> None:
+        self.unsent_bytes = size_bytes
 
     def describe(self) -> str:
         return "fake"
