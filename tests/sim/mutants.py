@@ -197,7 +197,7 @@ def checkpoint_forgets_settle(patches: Patches) -> None:
 
 @mutant("a checkpoint forgets what is unacked")
 def checkpoint_forgets_unacked(patches: Patches) -> None:
-    patches.wrap(Caretaker, "_describe_unsettled", lambda old: lambda self, builder: None)
+    patches.wrap(Caretaker, "_describe_unsettled", lambda old: lambda self, builder, count_max: True)
 
 
 @mutant("a checkpoint is written before its mark is durable")
@@ -502,3 +502,19 @@ def say_topology_early(patches: Patches) -> None:
         return seal
 
     patches.wrap(Log, "seal", make)
+
+
+@mutant("a checkpoint forgets what is held back, and what is on its way out")
+def checkpoint_forgets_held_back(patches: Patches) -> None:
+    patches.wrap(Queue, "held_entries", lambda old: lambda self: [])
+
+
+@mutant("what a target refuses is settled all the same")
+def refused_is_settled(patches: Patches) -> None:
+    def make(old: Any) -> Any:
+        def hold_back(self: Queue, departure: Any, target: Any) -> None:
+            self.bury(departure.entry)
+
+        return hold_back
+
+    patches.wrap(Queue, "hold_back", make)

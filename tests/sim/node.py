@@ -116,6 +116,7 @@ class Node:
         # Room for settles is on the disk, as far as the node knows.
         self.is_reserve_kept = True
         self._is_short = False
+        self._turn_budget = depth.turn_budget
         # Who hears that a queue has lost a message.
         self.on_loss: Callable[[str], None] | None = None
         self._jobs: list[Checkpoint | list[int]] = []
@@ -165,6 +166,8 @@ class Node:
 
     def begin(self) -> None:
         self.broker.tick(self.story.now_ms, WALL_MS + self.story.now_ms)
+        agenda = self.broker.agenda
+        agenda.budget = min(int(agenda.budget), self._turn_budget)
 
     def end(self) -> None:
         broker = self.broker

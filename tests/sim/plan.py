@@ -11,6 +11,8 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from amqpd.queues.agenda import TURN_BUDGET
+
 # How a life ends.
 KILL = "kill"
 POWER = "power"
@@ -148,6 +150,8 @@ class DepthSpec:
     resident_chunks: int = 256
     described_count: int = 20_000
     moved_bytes: int = 4 << 20
+    # What a turn has for long work before anybody comes in.
+    turn_budget: int = TURN_BUDGET
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,7 @@ def _depth(source: random.Random) -> DepthSpec:
         resident_chunks=source.randrange(1, 4),
         described_count=source.choice((7, 15, 40, 20_000)),
         moved_bytes=source.choice((1, 300, 2000, 4 << 20)),
+        turn_budget=source.choice((0, 3, TURN_BUDGET)),
     )
 
 
