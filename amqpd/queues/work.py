@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 if TYPE_CHECKING:
     from amqpd.queues.agenda import Agenda
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STEPS_MIN: Final = 64
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Work:
     def go_on(self) -> bool:
         """Do a slice; True if that was all."""

@@ -12,7 +12,7 @@ from amqpd.base.message import Message
 from amqpd.base.timers import SWEEP_COUNT_MIN, TICK_MS, Timer, TimingWheel
 from amqpd.queues.entry import Entry
 from tests.fakes.core import HEADER, new_agenda, new_queue
-from tests.fakes.effort import effort_of, only_interpreted
+from tests.fakes.effort import effort_of, is_interpreted, only_interpreted
 
 
 class Bench:
@@ -202,6 +202,7 @@ class LongWork(Timer):
         return self._parts == 0
 
 
+@pytest.mark.skipif(not is_interpreted, reason="an interpreted timer can't stand among compiled ones")
 def test_who_has_more_to_do_takes_turns_with_all_others() -> None:
     wheel = TimingWheel(0)
     done: list[str] = []

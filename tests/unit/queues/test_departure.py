@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from amqpd.queues.departure import COMPACT_COUNT, Departure, DepartureLine
+from tests.fakes.core import new_entry, new_queue
 
 
 def departures(count: int) -> list[Departure]:
-    entry: Any = None
+    entry = new_entry(1, new_queue())
     return [Departure(entry, str(number)) for number in range(count)]
 
 
