@@ -45,10 +45,11 @@ class PolicyChange(Work):
         is_first = True
         while is_first or agenda.budget > 0:
             is_first = False
-            if len(self._exchanges) > 0:
-                vhost.apply_to_exchange(self._exchanges.pop())
-            elif len(self._queues) > 0:
+            # Queues first: it is mostly them that somebody waits for.
+            if len(self._queues) > 0:
                 vhost.apply_to_queue(self._queues.pop())
+            elif len(self._exchanges) > 0:
+                vhost.apply_to_exchange(self._exchanges.pop())
             else:
                 break
             agenda.budget -= cost
