@@ -7,7 +7,7 @@ A target that refuses (x-overflow) keeps the message where it was: held back (qu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import i64
 
@@ -23,6 +23,11 @@ from amqpd.wire.properties import headers, with_headers
 
 if TYPE_CHECKING:
     from amqpd.vhosts.vhost import VHost
+
+
+# What of a turn it takes to write another x-death: some, and by the bytes of the headers that are there already.
+NOTICE_COST: Final = 16
+NOTICE_BYTES_SHIFT: Final = 4
 
 
 @final
@@ -137,6 +142,7 @@ class DeadLetters:
         if last is None or not last.fits(queue, message, reason, time_s):
             last = DeathNotice(queue, message, reason, time_s)
             self._last_notice = last
+            self._agenda.budget -= NOTICE_COST + (len(message.header) >> NOTICE_BYTES_SHIFT)
         return last
 
     def _drop(self, queue: Queue, why: str) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Departures of one queue before others have their turn, and what one costs, about.
 SENT_OFF_COUNT_MAX: Final = 64
-DEPARTURE_COST: Final = 1
+DEPARTURE_COST: Final = 3
 # With more than these of one queue, the last one goes first. Whoever brings many on purpose waits long before.
 DEPARTING_COUNT_MAX: Final = 16_384
 
