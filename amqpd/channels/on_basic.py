@@ -195,16 +195,25 @@ def on_basic_get(channel: Channel, method: commands.Basic.Get) -> None:
     )
 
 
+def _take_free(channel: Channel) -> list[Entry]:
+    """Everything unacked, but for what a transaction holds: that is settled, or not, with it."""
+    unacked = channel.unacked
+    if channel.transaction is None:
+        return unacked.take_all()
+    taken: list[Entry] = []
+    for tag, entry in unacked.free_through(unacked.last_tag()):
+        unacked.take(tag)
+        taken.append(entry)
+    return taken
+
+
 def on_basic_recover(channel: Channel, requeue: bool, is_async: bool) -> None:
     """Unacked messages go back to their queues, or with requeue=false once more to the consumers that have them.
 
     RabbitMQ refuses requeue=false with 540; the specification and LavinMQ have both.
     """
-    unacked = channel.unacked
     returned: list[Entry] = []
-    # What a transaction holds is settled, or not, by that.
-    for tag, entry in unacked.free_through(unacked.last_tag()):
-        unacked.take(tag)
+    for entry in _take_free(channel):
         consumer = entry.consumer
         is_gone = consumer is None or consumer.consumer_tag not in channel.consumers
         if requeue or consumer is None or is_gone or not channel.outbox.is_open:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, final
 
-from mypy_extensions import i64
+from mypy_extensions import i64, mypyc_attr
 
 if TYPE_CHECKING:
     from amqpd.queues.entry import Entry
@@ -19,6 +19,7 @@ COMPACT_COUNT: Final = 1024
 
 
 @final
+@mypyc_attr(acyclic=True)
 class Departure:
     def __init__(self, entry: Entry, reason: str) -> None:
         self.entry = entry

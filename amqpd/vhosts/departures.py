@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Departures of one queue before others have their turn, and what one costs, about.
 SENT_OFF_COUNT_MAX: Final = 64
 DEPARTURE_COST: Final = 3
+# Beside that, of one whose x-delay is over: its headers are read, and it is routed by itself.
+DUE_COST: Final = 12
 # With more than these of one queue, the last one goes first. Whoever brings many on purpose waits long before.
 DEPARTING_COUNT_MAX: Final = 16_384
 
@@ -51,6 +53,7 @@ class Departures:
             agenda.budget -= DEPARTURE_COST
             try:
                 if departure.reason == DUE:
+                    agenda.budget -= DUE_COST
                     full = vhost.delays.release(departure.entry)
                 else:
                     full = vhost.dead_letters.send(departure)
