@@ -154,6 +154,16 @@ class Backlog:
         chunk.entries = []
         self._resident_count -= 1
         ready.forget_discarded(discarded)
+        self._list(chunk)
+
+    def _list(self, chunk: Chunk) -> None:
+        """A checkpoint that is being made may be on its way through what was in memory: it has to hear where that went."""
+        checkpoint = self._agenda.checkpoint
+        if checkpoint is None or not self._ready.is_stored:
+            return
+        for page in chunk.pages:
+            if not page.is_spilled:
+                checkpoint.add_page(self._ready.queue_id, page)
 
     def page_out(self, position_max: i64) -> bool:
         """Memory is short: all that can leaves it, except what is next, until the log is so long. True if that was all."""

@@ -73,6 +73,13 @@ class Owner(Confirming):
         else:
             self.die()
 
+    def forget_unsure(self) -> None:
+        """The node has crashed: what it merely believed to be there, or not, may have been undone."""
+        for slot in self.slots:
+            if not slot.is_sure:
+                slot.exists = None
+                self.ledger.gone[slot.place] = None
+
     # Asking whether a queue is there
 
     def _ask(self, slot: Slot) -> None:

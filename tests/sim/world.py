@@ -64,7 +64,8 @@ class Refused(Exception):
     """The bytes on the disk are too bad to start with, and the node says so."""
 
 
-ROUNDS_MAX = 3000
+# Longer than the longest pause before a read that failed is tried again, in milliseconds.
+ROUNDS_MAX = 8000
 # Steps from one count of what segments hold to the next.
 COUNT_EVERY = 8
 QUIET_MS = 30_000
@@ -407,6 +408,9 @@ class World:
         if self.plan.rot:
             self._rot()
         self.ledger.new_life(kind == plans.CLEAN_STOP)
+        for client in self.clients:
+            if isinstance(client, Owner):
+                client.forget_unsure()
         self.story.now_ms += self._source.randrange(3000)
         self._recover(clean_position)
 

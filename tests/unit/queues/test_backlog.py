@@ -16,8 +16,10 @@ from amqpd.queues.chunk import Depth, PageRead
 from amqpd.queues.entry import Entry
 from amqpd.queues.moves import move_leaving
 from amqpd.queues.queue import Queue
-from amqpd.queues.restart import restore
+from amqpd.queues.restart import Description, restore
+from amqpd.store.checkpoint import PAGE, CheckpointBuilder, CheckpointReader
 from amqpd.store.log import Log, fresh_start
+from amqpd.store.page import Page
 from amqpd.store.page_reader import PageReader
 from amqpd.store.record import queue_id_bytes
 from amqpd.store.segment import SegmentWriter
@@ -607,3 +609,27 @@ def test_what_is_damaged_is_not_moved_for_ever() -> None:
     assert bench.queue.ready.count == len(ids) - lost
     assert len([id_of(bench.pop()) for _ in range(len(ids) - lost)]) == len(ids) - lost
     assert not bench.queue.is_waiting
+
+
+def test_what_leaves_memory_while_a_checkpoint_is_made_is_in_it() -> None:
+    bench = Bench(depth=Depth(head_count=10, chunk_count=10, resident_chunks=100), others=0)
+    bench.publish(400)
+    bench.sync()
+    builder = CheckpointBuilder(bench.log, 1)
+    description = Description(bench.queue, builder)
+    bench.agenda.checkpoint = builder
+    bench.agenda.is_memory_short = True
+    assert bench.queue.ready.page_out(1 << 60)
+    assert len(bench.queue.ready.pages()) > 0
+    while not description.go_on(5):
+        pass
+    known: set[int] = set()
+    reader = CheckpointReader(b"".join(builder.finish().blocks()), 1, "checkpoint")
+    while reader.next():
+        if reader.kind == PAGE:
+            segment = bench.log.segment
+            page = Page(segment, reader.page_first_id, reader.page_last_id, reader.page_data)
+            known.update(int(page.message_id(index)) for index in range(page.count))
+        else:
+            known.add(int(reader.message_id))
+    assert known >= set(range(1, 401))
