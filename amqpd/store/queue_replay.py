@@ -39,7 +39,8 @@ class QueueReplay:
     # In
 
     def add_page(self, page: Page) -> None:
-        if page.first_id <= self._last_id:
+        if page.first_id <= self._last_id or len(self.entries) > 0:
+            # What left memory while the checkpoint was made may be listed by itself too.
             self._is_sorted = False
         if page.last_id > self._last_id:
             self._last_id = page.last_id
@@ -159,6 +160,9 @@ class QueueReplay:
             if self._pages[at].first_id <= self._pages[at - 1].last_id:
                 self._unpack_all()
                 return
+        for message_id in self.entries:
+            if message_id <= self._last_id:
+                self._clear(message_id)
 
     def _first_id_of(self, at: int) -> int:
         return int(self._pages[at].first_id)
@@ -175,8 +179,9 @@ class QueueReplay:
         page = self._pages[number]
         gone = self._gone[number]
         for index in range(page.count):
-            if gone is None or gone[index] == 0:
-                self.entries[int(page.message_id(index))] = _entry_of(page, index)
+            message_id = int(page.message_id(index))
+            if (gone is None or gone[index] == 0) and message_id not in self.entries:
+                self.entries[message_id] = _entry_of(page, index)
 
     # The end
 

@@ -230,3 +230,14 @@ def test_untouched_pages_stay_the_very_same() -> None:
     packed = queue.pack(False, 0)
     assert packed[0] is pages[0]
     assert ids_of(packed) == [*range(10, 20), 30, 31, 32, 33, 34, 36, 37, 38, 39]
+
+
+def test_a_message_that_is_listed_by_itself_and_in_a_page_is_one_message() -> None:
+    queue = QueueReplay(False)
+    queue.add(entry_of(2))
+    for page in page_of([1, 2, 3]):
+        queue.add_page(page)
+    assert queue.settle(2)
+    assert not queue.has(2)
+    queue.settle_down()
+    assert ids_of(queue.pack(False, 0)) + sorted(queue.entries) == [1, 3]
