@@ -64,7 +64,7 @@ class Consumer:
         return self.credit > 0 and self.outbox.is_open and shared.remaining > 0 and shared.is_flowing
 
     def send(self, message: Message, redelivered: bool) -> None:
-        """Deliver without waiting for an ack: the message is settled already."""
+        """Deliver without waiting for an ack: the queue settles the message when this has returned."""
         raise NotImplementedError
 
     def deliver(self, entry: Entry) -> None:

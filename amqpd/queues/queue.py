@@ -213,9 +213,9 @@ class Queue:
 
     def _hand_over_new(self, message: Message, consumer: Consumer) -> None:
         if consumer.no_ack:
+            consumer.send(message, False)
             if self.is_stored and message.segment is not None:
                 self._log.append_settle(self.queue_id, message)
-            consumer.send(message, False)
         else:
             entry = Entry(message, self)
             self._note_delivered(message)
@@ -228,8 +228,9 @@ class Queue:
     def _hand_over(self, entry: Entry, consumer: Consumer) -> None:
         message = entry.message
         if consumer.no_ack:
-            self._finish(entry)
+            # Settled when it is sent: what can't be sent is parked, and is still in the log then.
             consumer.send(message, entry.redelivered)
+            self._finish(entry)
         else:
             self._note_delivered(message)
             entry.consumer = consumer
