@@ -71,26 +71,25 @@ def nack_wide(stage: Stage) -> None:
         stage.await_ready("wide-0", count)
 
 
-def refused(stage: Stage) -> None:
-    """They die before the window opens; what is watched is how they are tried again, each second."""
+def die_for_a_full_queue(stage: Stage) -> None:
     count = stage.count(300_000)
     stage.queue("full", max_length=1, overflow="reject-publish")
     stage.fill("full", 1)
     stage.queue("source", dead_letter_exchange="", dead_letter_routing_key="full", overflow="reject-publish")
     holder = hold(stage, "source", count)
     stage.wire.send(holder, method(commands.Basic.Nack(0, True, False)))
+
+
+def refused(stage: Stage) -> None:
+    """They die before the window opens; what is watched is how they are tried again, each second."""
+    die_for_a_full_queue(stage)
     with stage.watched(at_least_s=5.0):
         pass
 
 
 def refused_then_room(stage: Stage) -> None:
     """The same, and then the full queue goes."""
-    count = stage.count(300_000)
-    stage.queue("full", max_length=1, overflow="reject-publish")
-    stage.fill("full", 1)
-    stage.queue("source", dead_letter_exchange="", dead_letter_routing_key="full", overflow="reject-publish")
-    holder = hold(stage, "source", count)
-    stage.wire.send(holder, method(commands.Basic.Nack(0, True, False)))
+    die_for_a_full_queue(stage)
     with stage.watched(at_least_s=3.0):
         stage.wire.send(stage.control, method(commands.Queue.Delete(queue="full")))
 

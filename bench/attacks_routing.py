@@ -69,7 +69,7 @@ def wide_topics(stage: Stage) -> None:
     strike(stage, b"".join(publish(key, "by-topic") for key in keys))
 
 
-def wide_fanout(stage: Stage) -> None:
+def bind_wide(stage: Stage) -> None:
     """Short queues, so that what is measured is the way in and not memory."""
     exchange(stage, "wide", "fanout")
     count = stage.count(5000)
@@ -77,16 +77,15 @@ def wide_fanout(stage: Stage) -> None:
     stage.in_one_go([method(declare(name, max_length=100)) for name in names], stage.control, QUEUE_DECLARE_OK)
     bound = [method(commands.Queue.Bind(queue=name, exchange="wide")) for name in names]
     stage.in_one_go(bound, stage.control, QUEUE_BIND_OK)
+
+
+def wide_fanout(stage: Stage) -> None:
+    bind_wide(stage)
     strike(stage, publish("", "wide") * stage.count(500))
 
 
 def wide_durable_fanout(stage: Stage) -> None:
-    exchange(stage, "wide", "fanout")
-    count = stage.count(5000)
-    names = [f"wide-{number}" for number in range(count)]
-    stage.in_one_go([method(declare(name, max_length=100)) for name in names], stage.control, QUEUE_DECLARE_OK)
-    bound = [method(commands.Queue.Bind(queue=name, exchange="wide")) for name in names]
-    stage.in_one_go(bound, stage.control, QUEUE_BIND_OK)
+    bind_wide(stage)
     strike(stage, publish("", "wide", is_persistent=True) * stage.count(100))
 
 
