@@ -23,7 +23,7 @@ REQUEUE: Final = 2
 GIVE_BACK: Final = 3
 
 # Departures of one queue beyond which no more are brought before those have gone.
-DEPARTING_COUNT_MAX: Final = 4096
+BROUGHT_COUNT_MAX: Final = 4096
 
 
 @final
@@ -62,7 +62,7 @@ class Settling(Work):
         return True
 
     def _must_wait(self, entry: Entry) -> bool:
-        return self._verdict == REJECT and entry.queue.departing.count > DEPARTING_COUNT_MAX
+        return self._verdict == REJECT and entry.queue.departing.count > BROUGHT_COUNT_MAX
 
     def _settle(self, channel: Channel, entry: Entry) -> None:
         verdict = self._verdict

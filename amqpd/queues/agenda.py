@@ -1,6 +1,7 @@
 """What a turn still has to do, and the time it happens at: shared by all queues of a broker.
 
-Owns the lists of queues that wait for the end of the turn, and of reads that the shell is to do; owns no queue.
+Owns the turn's budget and the works that share it, the lists of queues that wait for the end of the turn, and of reads
+that the shell is to do; owns no queue.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A message's place in one queue.
 
-A message is ready (in the queue's order), unacked (with a consumer or a basic.get) or settled. In a queue with a back-off
-it may also wait for its next try (waiting.py); there is no other state.
+Which states there are, and what each verb does in them, stands at the head of queue.py.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from typing import Final, final
 
 from mypy_extensions import i64
 
-from amqpd.base.timers import UNBOUNDED
 from amqpd.queues.entry import Entry
 from amqpd.queues.queue import Queue
 from amqpd.queues.waiting import NextTry
@@ -77,8 +76,3 @@ class Moving:
                 return False
             entry.message = log.append_move(self.queue.queue_id, entry.message)
         return True
-
-
-def move_leaving(queue: Queue, position_max: i64) -> bool:
-    """The same in one go, or as far as the log may grow."""
-    return Moving(queue).go_on(position_max, UNBOUNDED)

@@ -1,6 +1,7 @@
 """x-max-length, x-max-length-bytes and x-overflow: is there room, and what goes if not.
 
-Verdicts: the queue acts on them, at the latest when the timer says so that is here too. Only ready messages count, and only the bytes of their bodies (RabbitMQ).
+Verdicts: the queue acts on them, at the latest when the timer says so that is here too. What is ready counts (RabbitMQ) and what is
+held back (queue.py), not what is unacked; of bytes, only those of bodies.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from typing import final
 from mypy_extensions import i64
 
 from amqpd.base.message import Message
-from amqpd.base.timers import UNBOUNDED
 from amqpd.queues.entry import Entry
 from amqpd.queues.expiry import expire_overdue, own_ttl_ms, set_deadline, time_to_stay_ms
 from amqpd.queues.queue import Queue
@@ -67,13 +66,6 @@ class Description:
             if not each.is_over:
                 checkpoint.add_waiting(queue_id, each.entry.message, queue.waiting.ready_at_wall_ms(each))
         return walk.is_over and len(self._tries) == 0
-
-
-def describe(queue: Queue, checkpoint: CheckpointBuilder) -> None:
-    """The same in one go."""
-    description = Description(queue, checkpoint)
-    while not description.go_on(UNBOUNDED):
-        pass
 
 
 def restore(

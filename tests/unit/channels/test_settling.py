@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pamqp import commands
 
-from amqpd.channels.settling import DEPARTING_COUNT_MAX
+from amqpd.channels.settling import BROUGHT_COUNT_MAX
 from amqpd.queues.agenda import TURN_BUDGET
 from amqpd.wire.field_table import encode_table
 from amqpd.wire.methods import new_method
@@ -83,7 +83,7 @@ def test_others_are_heard_meanwhile(broker: BrokerHarness) -> None:
 
 
 def test_rejected_messages_do_not_pile_up_on_their_way_out(broker: BrokerHarness) -> None:
-    count = 3 * DEPARTING_COUNT_MAX
+    count = 3 * BROUGHT_COUNT_MAX
     client = holding(broker, count, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
     client.declare("dead")
     broker.broker.agenda.budget = 0
@@ -95,7 +95,7 @@ def test_rejected_messages_do_not_pile_up_on_their_way_out(broker: BrokerHarness
         most = max(most, int(queues["q"].departing.count))
         broker.broker.go_on()
         broker.broker.woken()
-    assert most <= DEPARTING_COUNT_MAX + TURN_BUDGET
+    assert most <= BROUGHT_COUNT_MAX + TURN_BUDGET
     bodies = [entry.message.body for entry in queues["dead"].ready.entries()]
     assert bodies[:count] == [b"%d" % number for number in range(count)]
 

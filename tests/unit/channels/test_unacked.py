@@ -20,7 +20,6 @@ class Model:
     def __init__(self) -> None:
         self.unacked = Unacked()
         self.model: dict[int, Entry] = {}
-        self.held: dict[int, Entry] = {}
         self.next_tag = 1
 
     def add(self, count: int) -> None:

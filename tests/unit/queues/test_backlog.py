@@ -14,7 +14,6 @@ from amqpd.base.message import Message
 from amqpd.queues.agenda import TURN_BUDGET, Agenda
 from amqpd.queues.chunk import Depth, PageRead
 from amqpd.queues.entry import Entry
-from amqpd.queues.moves import move_leaving
 from amqpd.queues.queue import Queue
 from amqpd.queues.restart import Description, restore
 from amqpd.store.checkpoint import PAGE, CheckpointBuilder, CheckpointReader
@@ -25,6 +24,7 @@ from amqpd.store.record import queue_id_bytes
 from amqpd.store.segment import SegmentWriter
 from tests.fakes.core import HEADER, new_queue
 from tests.fakes.faulty_disk import FakeFile, FaultyDisk
+from tests.fakes.in_one_go import move_leaving
 
 DEPTH = Depth()
 HEAD_COUNT = DEPTH.head_count

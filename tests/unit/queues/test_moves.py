@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from amqpd.queues.moves import Moving, move_leaving
+from amqpd.queues.moves import Moving
 from amqpd.queues.queue import Queue
 from tests.fakes.core import logged, new_agenda, new_message, new_queue
+from tests.fakes.in_one_go import move_leaving
 
 
 def filled(count: int) -> Queue:

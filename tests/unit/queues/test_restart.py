@@ -3,11 +3,12 @@ from __future__ import annotations
 from amqpd.queues.agenda import Agenda
 from amqpd.queues.arguments import QueueOptions
 from amqpd.queues.queue import Queue
-from amqpd.queues.restart import Description, describe, restore, settle_down
+from amqpd.queues.restart import Description, restore, settle_down
 from amqpd.store.checkpoint import CheckpointBuilder
 from amqpd.store.log import Log, fresh_start
 from amqpd.wire.field_table import EMPTY_TABLE
 from tests.fakes.core import logged, new_agenda, new_message, new_queue
+from tests.fakes.in_one_go import describe
 
 WALL_MS = 1_700_000_000_000
 
